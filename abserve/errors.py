@@ -1,0 +1,63 @@
+"""Every error abserve raises on purpose.
+
+::
+
+    AbserveError
+    ├── DefinitionError    a file of models/ does not say what to train
+    ├── TrainingError      a version was fitted and is not fit to be published
+    ├── RepositoryError    the model repository cannot be read or written
+    │   └── VersionExistsError   versions are immutable; this one is taken
+    ├── ArtifactError      the files of a version are missing or were changed
+    ├── ManifestError      a SeldonDeployment that Seldon would refuse, or we cannot run
+    ├── FeedbackError      a feedback token that is forged, damaged or foreign
+    ├── TelemetryError     counts that cannot be read
+    ├── KubernetesError    the Kubernetes API refused or did not answer
+    └── ClusterError       the local cluster could not do what was asked
+
+A message says what was found, what was expected, and what to do. The command line prints it
+without a traceback and exits with 1; anything else that escapes is a bug.
+"""
+
+
+class AbserveError(Exception):
+    """Something a user can mend, said in words they can act on."""
+
+
+class DefinitionError(AbserveError):
+    """A model definition is missing or says something that cannot be done."""
+
+
+class TrainingError(AbserveError):
+    """Fitting, judging or exporting a version failed; nothing was published."""
+
+
+class RepositoryError(AbserveError):
+    """The model repository cannot be reached, read or written."""
+
+
+class VersionExistsError(RepositoryError):
+    """The version is already published, and versions are immutable."""
+
+
+class ArtifactError(AbserveError):
+    """The files of a version are missing, superfluous or altered."""
+
+
+class ManifestError(AbserveError):
+    """A SeldonDeployment, or the weights in it, would be refused."""
+
+
+class FeedbackError(AbserveError):
+    """A feedback token is not one that we signed."""
+
+
+class TelemetryError(AbserveError):
+    """Counts are missing or cannot be read."""
+
+
+class KubernetesError(AbserveError):
+    """The Kubernetes API refused a request or cannot be reached."""
+
+
+class ClusterError(AbserveError):
+    """The local cluster cannot be started, reached or stopped."""
