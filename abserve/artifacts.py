@@ -8,7 +8,7 @@
     ├── model-settings.json   how MLServer loads this folder
     ├── settings.json         how MLServer serves it
     ├── metadata.json         lineage, evaluation, schema
-    └── checksums.json        SHA-256 of every file above: written last, it makes the folder a version
+    └── checksums.json        SHA-256 of each file above; written last, it makes the version
 """
 
 import hashlib
@@ -130,7 +130,9 @@ def read_metadata(folder: Path) -> Metadata:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path} is not a version's metadata: {where}: {first['msg']}") from error
+        raise ArtifactError(
+            f"{path} is not a version's metadata: {where}: {first['msg']}"
+        ) from error
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:

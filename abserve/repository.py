@@ -71,7 +71,7 @@ class Repository:
             found = [name for name in names if is_version_name(name) and self.holds(model, name)]
         except FileNotFoundError:
             return ()
-        except Exception as error:
+        except Exception as error:  # each store raises its own
             raise self._failure("read", error) from error
         return tuple(sorted(found, key=version_number))
 
@@ -114,7 +114,7 @@ class Repository:
                 self._publish_on_store(f"{self._root}/{model}/{version}", files)
         except RepositoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # each store raises its own
             raise self._failure("written", error) from error
         return f"{self.url}/{model}/{version}"
 

@@ -47,9 +47,10 @@ class Weights:
         by_variant: dict[str, int] = {}
         for assignment in assignments:
             name, equals, percent = assignment.partition("=")
-            if not (name and equals and percent.lstrip("-").isascii()) or not percent.lstrip(
-                "-"
-            ).isdigit():
+            if (
+                not (name and equals and percent.lstrip("-").isascii())
+                or not percent.lstrip("-").isdigit()
+            ):
                 raise ManifestError(
                     f"{assignment!r} is no weight; expected NAME=PERCENT, for example baseline=90"
                 )

@@ -1,1 +1,1 @@
-""""""
+"""MLServer runtimes: they serve the folder of a published version as it is."""

@@ -1,1 +1,1 @@
-""""""
+"""Training: from a model definition to a version in the repository."""

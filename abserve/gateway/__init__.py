@@ -1,1 +1,1 @@
-""""""
+"""The gateway: what Envoy is told."""

@@ -1,1 +1,1 @@
-""""""
+"""Promotion through the Kubernetes API."""

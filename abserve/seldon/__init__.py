@@ -1,1 +1,1 @@
-""""""
+"""SeldonDeployments as values."""

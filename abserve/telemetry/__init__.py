@@ -1,1 +1,1 @@
-""""""
+"""Counts per version."""
