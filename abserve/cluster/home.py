@@ -1,0 +1,162 @@
+"""The folder of one local cluster, ``.abserve/``, and who is running in it.
+
+::
+
+    .abserve/
+    ├── kubeconfig        what kubectl needs; readable by its owner only
+    ├── cluster.json      ports and process of the running cluster
+    ├── processes.json    every process it started, by number and start time
+    ├── lock              held by the running cluster; the kernel lets go when it dies
+    ├── repository/       the model repository, unless another was named
+    ├── tls/ gateway/     certificates; what Envoy reads
+    ├── pods/             a working folder for each replica
+    └── logs/             a file for each process
+
+A process is recognised by its number *and* its start time, never by its name: numbers are used
+again, and only what this cluster started may be stopped by it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+from pydantic import ValidationError
+
+from abserve.errors import ClusterError
+from abserve.schema import Value
+
+
+class ProcessRecord(Value):
+    """One process: `started` is its start time in seconds since the epoch, as psutil tells it."""
+
+    name: str
+    pid: int
+    started: float
+
+    def find(self) -> psutil.Process | None:
+        """Return the process if it is still the one that was recorded, else None."""
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.started
+        except psutil.NoSuchProcess:
+            return None
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+def record_of(name: str, pid: int) -> ProcessRecord:
+    """Return the record of a process that is running now."""
+    return ProcessRecord(name=name, pid=pid, started=psutil.Process(pid).create_time())
+
+
+class ClusterRecord(Value):
+    """Where a running cluster answers. `ready` is false while it is still starting."""
+
+    process: ProcessRecord
+    ready: bool
+    repository: str
+    api_url: str
+    gateway_url: str
+    repository_endpoint: str | None
+
+
+class Home:
+    """The files of a local cluster.
+
+    Parameters
+    ----------
+    folder : Path
+        Created with its subfolders when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.kubeconfig = self.folder / "kubeconfig"
+        self.repository = self.folder / "repository"
+        self.tls = self.folder / "tls"
+        self.gateway = self.folder / "gateway"
+        self.pods = self.folder / "pods"
+        self.logs = self.folder / "logs"
+        self.log = self.logs / "cluster.log"
+        self._cluster = self.folder / "cluster.json"
+        self._processes = self.folder / "processes.json"
+
+    def make(self) -> None:
+        """Create the folders; only their owner may look inside.
+
+        Raises
+        ------
+        ClusterError
+            If the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.tls, self.gateway, self.pods, self.logs):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ClusterError(
+                f"{self.folder} cannot be written ({error.strerror}); "
+                "name another folder with --home"
+            ) from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one running cluster.
+
+        Raises
+        ------
+        ClusterError
+            If a cluster is already running in this folder.
+        """
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ClusterError(
+                    f"a local cluster is already running in {self.folder}; "
+                    "use it, or stop it with 'abserve down'"
+                ) from error
+            yield
+
+    def cluster(self) -> ClusterRecord | None:
+        """Return the record of the cluster that runs here, or None if none does."""
+        record = self._read_cluster()
+        return record if record is not None and record.process.find() is not None else None
+
+    def write_cluster(self, record: ClusterRecord | None) -> None:
+        if record is None:
+            self._cluster.unlink(missing_ok=True)
+        else:
+            write_atomically(self._cluster, record.model_dump_json(indent=2).encode())
+
+    def processes(self) -> tuple[ProcessRecord, ...]:
+        """Return the recorded processes that are still running."""
+        try:
+            entries = json.loads(self._processes.read_bytes())
+        except (OSError, ValueError):
+            return ()
+        records = (ProcessRecord.model_validate(entry) for entry in entries)
+        return tuple(record for record in records if record.find() is not None)
+
+    def write_processes(self, records: Iterable[ProcessRecord]) -> None:
+        entries = [record.model_dump() for record in records]
+        write_atomically(self._processes, json.dumps(entries, indent=2).encode())
+
+    def _read_cluster(self) -> ClusterRecord | None:
+        try:
+            return ClusterRecord.model_validate_json(self._cluster.read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace the file at `path` in one step, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(  # noqa: PTH123 - Path.open takes no opener, which sets the mode from the start
+        temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)
+    ) as file:
+        file.write(content)
+    temporary.replace(path)
