@@ -155,8 +155,6 @@ class Home:
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace the file at `path` in one step, so that no reader sees half of it."""
     temporary = path.with_name(f".{path.name}.new")
-    with open(  # noqa: PTH123 - Path.open takes no opener, which sets the mode from the start
-        temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)
-    ) as file:
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(content)
     temporary.replace(path)

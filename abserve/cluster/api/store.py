@@ -81,7 +81,7 @@ class Store:
             for (plural, space, _), document in self._objects.items()
             if plural == kind.plural and namespace in {None, space}
         ]
-        found.sort(key=lambda document: _identity(document))
+        found.sort(key=_identity)
         return copy.deepcopy(found)
 
     def create(self, kind: Kind, document: Document, *, dry_run: bool = False) -> Document:
@@ -138,9 +138,7 @@ class Store:
             stored["metadata"]["generation"] = current["metadata"].get("generation", 0) + 1
         return self._keep("MODIFIED", kind, key, stored, dry_run=dry_run)
 
-    def delete(
-        self, kind: Kind, namespace: str, name: str, *, dry_run: bool = False
-    ) -> Document:
+    def delete(self, kind: Kind, namespace: str, name: str, *, dry_run: bool = False) -> Document:
         """Remove an object and return how it last was.
 
         Raises
@@ -156,9 +154,7 @@ class Store:
             self._announce(Event(self._version, "DELETED", kind, document))
         return document
 
-    async def watch(
-        self, kind: Kind, namespace: str | None, since: int
-    ) -> AsyncIterator[Event]:
+    async def watch(self, kind: Kind, namespace: str | None, since: int) -> AsyncIterator[Event]:
         """Yield every change after version `since`, as it happens, for ever.
 
         Raises
@@ -175,7 +171,8 @@ class Store:
                 if event.kind is kind and namespace in {None, _identity(event.document)[0]}:
                     yield event
             async with self._changed:
-                await self._changed.wait_for(lambda seen=since: self._version > seen)
+                while self._version <= since:
+                    await self._changed.wait()
 
     def _keep(
         self,

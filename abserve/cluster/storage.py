@@ -1,0 +1,185 @@
+"""Where models come from: the repository's S3 endpoint, and the copy before a replica starts.
+
+The endpoint is rclone serving a folder as bucket ``models``; the copy is ``rclone copy``, which is
+what Seldon's storage initializer runs. Credentials travel in the environment, as they do there:
+a command line is readable by everyone on the machine.
+"""
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from abserve.artifacts import CHECKSUMS, MODEL_SETTINGS, verify
+from abserve.cluster.ports import HOST, free_port
+from abserve.cluster.processes import Child, Processes
+from abserve.cluster.programs import program
+from abserve.errors import ClusterError
+
+BUCKET = "models"
+_COPY_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client of the S3 endpoint needs."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+    def for_rclone(self) -> dict[str, str]:
+        """Return the variables that give rclone, and so Seldon's initializer, the remote `s3`."""
+        return {
+            "RCLONE_CONFIG_S3_TYPE": "s3",
+            "RCLONE_CONFIG_S3_PROVIDER": "Rclone",
+            "RCLONE_CONFIG_S3_ENDPOINT": self.endpoint,
+            "RCLONE_CONFIG_S3_ACCESS_KEY_ID": self.access_key,
+            "RCLONE_CONFIG_S3_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+    def for_aws(self) -> dict[str, str]:
+        """Return the variables that let AWS clients, and so fsspec, read and write the bucket."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+class RepositoryEndpoint:
+    """The S3 endpoint of a model repository that is a folder on this machine."""
+
+    def __init__(self, processes: Processes, folder: Path, log: Path) -> None:
+        self._processes = processes
+        self._folder = folder
+        self._log = log
+        self._port = free_port()
+        self.credentials = Credentials(
+            endpoint=f"http://{HOST}:{self._port}",
+            access_key=secrets.token_hex(10),
+            secret_key=secrets.token_hex(20),
+        )
+
+    async def start(self) -> Child:
+        """Start rclone and return once it takes connections.
+
+        Raises
+        ------
+        ClusterError
+            If it ends instead.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        quoted = str(self._folder).replace('"', '""')
+        child = await self._processes.start(
+            "rclone",
+            [
+                program("rclone"),
+                "serve",
+                "s3",
+                "--addr",
+                f"{HOST}:{self._port}",
+                # A version is to be found the moment it is published.
+                "--dir-cache-time",
+                "0s",
+                "repository:",
+            ],
+            {
+                "RCLONE_CONFIG": "/dev/null",
+                "RCLONE_CONFIG_REPOSITORY_TYPE": "combine",
+                "RCLONE_CONFIG_REPOSITORY_UPSTREAMS": f'"{BUCKET}={quoted}"',
+                "RCLONE_AUTH_KEY": (
+                    f'"{self.credentials.access_key},{self.credentials.secret_key}"'
+                ),
+            },
+            self._log,
+            self._log.parent,
+        )
+        await _wait_until_listening(child, self._port)
+        return child
+
+
+async def copy_model(
+    uri: str, destination: Path, credentials: Mapping[str, str], log: Path
+) -> None:
+    """Copy the version at `uri` into `destination`, and check that it arrived whole.
+
+    Parameters
+    ----------
+    uri : str
+        A predictor's ``modelUri``, in rclone's words: ``s3://models/iris/v1``.
+    destination : Path
+        Replaced by the copy.
+    credentials : mapping of str to str
+        The content of the Secret that ``envSecretRefName`` names.
+    log : Path
+        Gets what rclone says.
+
+    Raises
+    ------
+    ClusterError
+        If nothing is there, or it cannot be read.
+    ArtifactError
+        If what was copied is not what was published.
+    """
+    shutil.rmtree(destination, ignore_errors=True)
+    destination.mkdir(parents=True)
+    process = await asyncio.create_subprocess_exec(
+        program("rclone"),
+        "copy",
+        uri,
+        str(destination),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "RCLONE_CONFIG": "/dev/null",
+            "RCLONE_RETRIES": "2",
+            **credentials,
+        },
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _COPY_SECONDS)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+        raise
+    with log.open("ab") as file:
+        file.write(output)
+    if process.returncode != 0:
+        lines = output.decode(errors="replace").strip().splitlines() or ["rclone said nothing"]
+        raise ClusterError(
+            f"modelUri {uri} cannot be copied: {lines[-1]}; check the bucket, the path and the "
+            "Secret that envSecretRefName names"
+        )
+    # rclone copies nothing, and is content, when there is nothing under the path.
+    if not any(destination.rglob("*")):
+        raise ClusterError(
+            f"modelUri {uri} holds no files; expected the folder of a published version, "
+            "for example s3://models/iris/v1: publish it, or correct the path"
+        )
+    if not (destination / CHECKSUMS).exists() or not (destination / MODEL_SETTINGS).exists():
+        raise ClusterError(
+            f"modelUri {uri} is not the folder of a version: it lacks {CHECKSUMS} or "
+            f"{MODEL_SETTINGS}; expected what 'abserve train' publishes, "
+            "for example s3://models/iris/v1"
+        )
+    verify(destination)
+
+
+async def _wait_until_listening(child: Child, port: int) -> None:
+    while True:
+        if not child.running:
+            raise ClusterError(f"{child.name} ended while starting: {child.last_words()}")
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        await writer.wait_closed()
+        return
