@@ -61,6 +61,7 @@ class Gateway:
         self._port = port
         self._http = http
         self._admin_port = free_port()
+        self.url = f"http://localhost:{port}"
         self._routes: dict[str, Route] = {}
         self._leaving: dict[str, Backend] = {}
         self._written: dict[Path, Mapping[str, Any]] = {}

@@ -5,7 +5,7 @@
     Pending ──copied──> Starting ──ready──> Ready ──ended unasked──┐
        ▲ │ copy failed     │ ended, never ready                    │
        │ └──────────> Waiting (back-off, reason and last words) <──┘
-       └───────────────────┘
+       └───────────────────┘                    (and Terminating, from anywhere, at the end)
 
 What Kubernetes would call a pod, with its init container and its container. It tells its owner
 whenever it becomes ready or stops being so, and shows itself as a Pod in the API.
@@ -27,23 +27,11 @@ from abserve.cluster.processes import Child, Processes, describe_exit
 from abserve.cluster.storage import copy_model
 from abserve.cluster.supervision import BackOff
 from abserve.errors import AbserveError, ClusterError
+from abserve.seldon import Ports
 
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 2.0
 _START_SECONDS = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The loopback ports of one replica."""
-
-    http: int
-    grpc: int
-    metrics: int
-
-    @classmethod
-    def choose(cls) -> "Ports":
-        return cls(http=free_port(), grpc=free_port(), metrics=free_port())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +99,7 @@ class Replica:
 
     async def stop(self) -> None:
         """Answer what is still asked, end the process, and leave nothing behind."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._stop_minding()
         if self._child is not None:
             await self._child.stop(self.spec.grace_seconds)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -125,10 +110,20 @@ class Replica:
         The gateway closes its connections once the replica is out of its endpoints, each after
         the answer it still waits for.
         """
+        await self._stop_minding()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.spec.grace_seconds):
                 while self._connected():
                     await asyncio.sleep(_POLL_SECONDS)
+
+    async def _stop_minding(self) -> None:
+        """From here on the process may end, and is not started again."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+            self._move_to("Terminating", "")
 
     async def _run(self) -> None:
         back_off = BackOff(asyncio.get_running_loop().time)
@@ -153,7 +148,7 @@ class Replica:
 
     async def _serve(self, model_folder: Path) -> None:
         """Run the server until it ends, which is never what was wanted."""
-        ports = Ports.choose()
+        ports = Ports(http=free_port(), grpc=free_port(), metrics=free_port())
         self.ports = ports
         self._child = await self._processes.start(
             self.spec.name,

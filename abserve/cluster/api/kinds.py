@@ -5,6 +5,9 @@ from typing import Any
 
 SELDON_GROUP = "machinelearning.seldon.io"
 
+OWN_NAMESPACES = ("default", "kube-public")
+"""Namespaces that every cluster has, and that cannot be deleted."""
+
 _READ = ("get", "list", "watch")
 _ALL = ("create", "delete", "get", "list", "patch", "update", "watch")
 

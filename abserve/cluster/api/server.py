@@ -41,8 +41,8 @@ class Api:
     token : str
         What each request must carry.
     admit : callable
-        Called with kind and document before anything is stored; returns warnings, raises
-        ApiError to refuse.
+        Called with kind and document before anything is stored; returns the document to store
+        and warnings, raises ApiError to refuse.
     pods : Pods
         Answers for logs and metrics.
     now : callable
@@ -53,7 +53,7 @@ class Api:
         self,
         store: Store,
         token: str,
-        admit: Callable[[Kind, Document], Sequence[str]],
+        admit: Callable[[Kind, Document], tuple[Document, Sequence[str]]],
         pods: Pods,
         now: Callable[[], datetime.datetime],
     ) -> None:
@@ -163,8 +163,8 @@ class Api:
         if kind.namespaced:
             self._store.get(NAMESPACE, "", namespace)
         sent = parse_document(await read_body(request))
-        document = check_document(kind, _without_status(kind, sent), namespace, None)
-        warnings = self._admit(kind, document)
+        checked = check_document(kind, _without_status(kind, sent), namespace, None)
+        document, warnings = self._admit(kind, checked)
         stored = self._store.create(kind, document, dry_run=_dry_run(request))
         return JSONResponse(stored, 201, headers=_warning_headers(warnings))
 
@@ -181,15 +181,17 @@ class Api:
     def _replace(self, kind: Kind, request: Request, sent: Document) -> Response:
         namespace, name = _namespace(request), request.path_params["name"]
         current = self._store.get(kind, namespace, name)
-        document = check_document(kind, _without_status(kind, sent), namespace, name)
+        checked = check_document(kind, _without_status(kind, sent), namespace, name)
         if kind is kinds.SELDON_DEPLOYMENT and "status" in current:
-            document["status"] = current["status"]
-        warnings = self._admit(kind, document)
+            checked["status"] = current["status"]
+        document, warnings = self._admit(kind, checked)
         stored = self._store.update(kind, document, dry_run=_dry_run(request))
         return JSONResponse(stored, headers=_warning_headers(warnings))
 
     async def _delete(self, kind: Kind, request: Request) -> Response:
         namespace, name = _namespace(request), request.path_params["name"]
+        if kind is NAMESPACE and name in kinds.OWN_NAMESPACES:
+            raise ApiError(403, f"namespace {name!r} belongs to the cluster and stays")
         document = self._store.delete(kind, namespace, name, dry_run=_dry_run(request))
         return JSONResponse(deleted(kind.plural, kind.group, name, document["metadata"]["uid"]))
 

@@ -1,0 +1,225 @@
+"""One SeldonDeployment on the local cluster: what is wanted, what runs, what is routed.
+
+::
+
+    wanted ──start──> replica sets ──all ready──> route in force ──> what is not wanted retires
+       ▲                   │ one is not
+       └── next change     └──────────> the route stays as it was; status says what holds it up
+
+As with the operator, routes change only when every predictor is ready. Whatever is wrong with a
+change, what was serving before therefore keeps serving.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from abserve.cluster.api.kinds import SELDON_DEPLOYMENT
+from abserve.cluster.api.store import Document, Store
+from abserve.cluster.gateway import Gateway
+from abserve.cluster.replica import Replica
+from abserve.cluster.replica_set import ReplicaSet, digest
+from abserve.errors import ClusterError
+from abserve.gateway import Route
+from abserve.seldon import (
+    Predictor,
+    PredictorState,
+    SeldonDeployment,
+    build_status,
+    gateway_path,
+    mirror_percent,
+    with_defaults,
+)
+from abserve.weights import Weights
+
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """A predictor as the gateway serves it now."""
+
+    predictor: Predictor
+    replicas: ReplicaSet
+
+
+class LocalDeployment:
+    """Keeps one SeldonDeployment as the store says it should be.
+
+    Parameters
+    ----------
+    namespace, name : str
+        Which one.
+    store : Store
+        Holds what is wanted, and gets the status.
+    gateway : Gateway
+        Gets the route.
+    new_replica_set : callable
+        Makes the replica set of a predictor; its last argument is called on each change.
+    report : callable
+        Told in words when something begins or ends to serve.
+    now : callable
+        The time, in UTC.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        store: Store,
+        gateway: Gateway,
+        new_replica_set: Callable[[SeldonDeployment, Predictor, Callable[[], None]], ReplicaSet],
+        report: Callable[[str], None],
+        now: Callable[[], dt.datetime],
+    ) -> None:
+        self._namespace = namespace
+        self._name = name
+        self._store = store
+        self._gateway = gateway
+        self._new_replica_set = new_replica_set
+        self._report = report
+        self._now = now
+        self._path = gateway_path(namespace, name)
+        self._sets: dict[tuple[str, str], ReplicaSet] = {}
+        self._routed: list[_Routed] = []
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._said = ""
+
+    def wake(self) -> None:
+        """Look again at what is wanted and what runs."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow the SeldonDeployment until it is deleted; then leave nothing behind."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            document = self._store.find(SELDON_DEPLOYMENT, self._namespace, self._name)
+            if document is None:
+                break
+            try:
+                await self._reconcile(document)
+            except (
+                Exception
+            ):  # a fault of ours must not end what serves; the next change tries again
+                _logger.exception("SeldonDeployment %s could not be reconciled", self._name)
+                self._report(f"{self._name}: internal error, see the cluster's log")
+        await self._gateway.withdraw(self._path)
+        await self.stop()
+        self._report(f"{self._name}: deleted")
+
+    async def stop(self) -> None:
+        """Stop all replicas."""
+        for replica_set in self._sets.values():
+            self._retire(replica_set, replica_set.scale(0))
+        self._sets.clear()
+        await asyncio.gather(*self._retiring)
+
+    async def _reconcile(self, document: Document) -> None:
+        deployment = with_defaults(SeldonDeployment.parse(document))
+        wanted: list[_Routed] = []
+        surplus: list[tuple[ReplicaSet, list[Replica]]] = []
+        for predictor in deployment.spec.predictors:
+            replica_set = self._replica_set(deployment, predictor)
+            surplus.append((replica_set, replica_set.scale(predictor.replicas or 0)))
+            wanted.append(_Routed(predictor, replica_set))
+        ready = all(each.replicas.ready for each in wanted)
+        if ready:
+            self._routed = wanted
+        trouble = await self._route()
+        for replica_set, replicas in surplus:
+            self._retire(replica_set, replicas)
+        self._retire_all_but({id(each.replicas) for each in (*wanted, *self._routed)})
+        self._write_status(deployment, wanted, trouble)
+
+    def _replica_set(self, deployment: SeldonDeployment, predictor: Predictor) -> ReplicaSet:
+        key = (predictor.name, digest(predictor))
+        if key not in self._sets:
+            self._sets[key] = self._new_replica_set(deployment, predictor, self.wake)
+        return self._sets[key]
+
+    async def _route(self) -> str:
+        """Put what is routed in force; return what went wrong, in words, or nothing."""
+        if not self._routed:
+            return ""
+        variants = [each for each in self._routed if not each.predictor.shadow]
+        shadow = next((each for each in self._routed if each.predictor.shadow), None)
+        backends = tuple(each.replicas.backend() for each in variants)
+        route = Route(
+            namespace=self._namespace,
+            name=self._name,
+            path=self._path,
+            backends=backends,
+            weights=Weights(
+                {
+                    backend.service: each.predictor.traffic or 0
+                    for backend, each in zip(backends, variants, strict=True)
+                }
+            ),
+            shadow=shadow.replicas.backend() if shadow else None,
+            shadow_percent=mirror_percent(shadow.predictor) if shadow else 100,
+        )
+        try:
+            await self._gateway.serve(route)
+        except ClusterError as error:
+            return str(error)
+        return ""
+
+    def _retire(self, replica_set: ReplicaSet, replicas: list[Replica]) -> None:
+        if replicas:
+            task = asyncio.get_running_loop().create_task(replica_set.retire(replicas))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    def _retire_all_but(self, kept: set[int]) -> None:
+        for key, replica_set in list(self._sets.items()):
+            if id(replica_set) not in kept:
+                self._retire(replica_set, replica_set.scale(0))
+                del self._sets[key]
+
+    def _write_status(
+        self, deployment: SeldonDeployment, wanted: list[_Routed], trouble: str
+    ) -> None:
+        # The document may have changed while the route was put in force; the status says of which
+        # generation it speaks.
+        document = self._store.find(SELDON_DEPLOYMENT, self._namespace, self._name)
+        if document is None:
+            return
+        model = deployment.spec.predictors[0].graph.name
+        status = build_status(
+            deployment,
+            [
+                PredictorState(
+                    name=each.predictor.name,
+                    ready_replicas=each.replicas.n_ready,
+                    replicas=len(each.replicas.replicas),
+                    message=each.replicas.message,
+                    failed=each.replicas.failing,
+                )
+                for each in wanted
+            ],
+            url=f"{self._gateway.url}{self._path}v2/models/{model}/infer",
+            routed=self._routed == wanted and not trouble,
+            now=self._now(),
+            previous=document.get("status") or {},
+        )
+        if trouble:
+            status["description"] = f"{status['description']} {trouble}".strip()
+        self._store.update(SELDON_DEPLOYMENT, {**document, "status": status})
+        said = f"{self._name}: {status['state']}" + (
+            f", {status['description']}" if status["description"] else f", {_shares(deployment)}"
+        )
+        if said != self._said:
+            self._said = said
+            self._report(said)
+
+
+def _shares(deployment: SeldonDeployment) -> str:
+    """Return who serves with which weight, in words: "baseline 90 %, candidate 10 %"."""
+    return ", ".join(f"{each.name} {each.traffic} %" for each in deployment.variants)

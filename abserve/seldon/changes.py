@@ -1,0 +1,245 @@
+"""Changes to a running SeldonDeployment, as JSON patches (RFC 6902).
+
+Predictors are a list, and a patch names a place in it. Each change therefore first tests that the
+predictor it means still stands there and that nobody changed the resource since it was read; if
+not, the API refuses the patch as a whole.
+
+A promotion must not fail one request, so it is three changes, and the next one waits until the
+one before is in effect:
+
+::
+
+    baseline v1  90%      0%      0% now v2      100%, v2
+    candidate v2 10%    100%    100%             gone
+                 ──shift_all── ──adopt──    ──finish──
+
+The baseline is never restarted while it answers, and the gateway always has a ready predictor.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from abserve.errors import ManifestError
+from abserve.seldon.naming import SERVICE_NAME
+from abserve.weights import WHOLE, Weights
+
+BASELINE = "baseline"
+CANDIDATE = "candidate"
+
+Patch = list[dict[str, Any]]
+
+# The baseline's own: its name and its place in the split, and what is sized for full traffic.
+_OWN = ("name", "traffic", "replicas", "labels")
+_OWN_OF_PODS = ("replicas", "hpaSpec", "kedaSpec", "pdbSpec")
+
+
+def roles(document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of the baseline and the candidate.
+
+    They are the predictors of these names. Of two variants, if one bears such a name the other
+    has the other role, and if none does, the first is the baseline.
+
+    Raises
+    ------
+    ManifestError
+        If there are not two variants, or it cannot be told which is which.
+    """
+    names = list(_variants(document))
+    if len(names) < 2:  # noqa: PLR2004 - it takes two to compare
+        raise ManifestError(
+            f"nothing to promote: SeldonDeployment {_name(document)!r} has "
+            f"{f'only the predictor {names[0]!r}' if names else 'no predictor that answers'}, "
+            "expected a baseline and a candidate; add the candidate as a second predictor"
+        )
+    if BASELINE in names and CANDIDATE in names:
+        return BASELINE, CANDIDATE
+    if len(names) > 2:  # noqa: PLR2004
+        raise ManifestError(
+            f"found predictors {', '.join(names)}, expected two of them to be named "
+            f"{BASELINE!r} and {CANDIDATE!r}; rename them"
+        )
+    first, second = names
+    return (second, first) if first == CANDIDATE or second == BASELINE else (first, second)
+
+
+def weights_patch(document: Mapping[str, Any], weights: Weights) -> Patch:
+    """Return the patch that gives each variant its weight.
+
+    Raises
+    ------
+    ManifestError
+        If `weights` does not name every variant, or names something else.
+    """
+    variants = _variants(document)
+    unknown = [each for each in weights.by_variant if each not in variants]
+    missing = [each for each in variants if each not in weights.by_variant]
+    if unknown or missing:
+        found = ", ".join(weights.by_variant)
+        raise ManifestError(
+            f"found weights for {found}, expected one for each of {', '.join(variants) or 'none'} "
+            f"(SeldonDeployment {_name(document)!r}); "
+            + (f"remove {', '.join(unknown)}" if unknown else f"add {', '.join(missing)}")
+        )
+    patch = _same_resource(document)
+    for name, index in variants.items():
+        patch += _set_traffic(document, name, index, weights.by_variant[name])
+    return patch
+
+
+def shift_all(document: Mapping[str, Any], to: str) -> Patch:
+    """Return the patch that sends all traffic to one variant: a promotion's first change.
+
+    It is also how a candidate is rolled back. Nothing is scaled: the variant must have the
+    replicas for all traffic.
+
+    Raises
+    ------
+    ManifestError
+        If `to` is no variant.
+    """
+    variants = _variants(document)
+    _index_of(document, to)
+    return weights_patch(document, Weights({each: WHOLE * (each == to) for each in variants}))
+
+
+def adopt(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
+    """Return the patch that gives the baseline what the candidate serves: the second change.
+
+    The baseline keeps its name, weight, labels and Service, and what is sized for full traffic:
+    replicas, autoscaling and disruption budget.
+
+    Raises
+    ------
+    ManifestError
+        If either is no variant, or the baseline still has traffic, which its restart would fail.
+    """
+    into, source = _index_of(document, baseline), _index_of(document, candidate)
+    traffic = _predictors(document)[into].get("traffic", 0)
+    if traffic:
+        raise ManifestError(
+            f"predictor {baseline!r} still has {traffic}% of the traffic, expected 0% before it "
+            f"is restarted with another version; shift all traffic to {candidate!r} first"
+        )
+    return [
+        *_same_resource(document),
+        _test_name(baseline, into),
+        _test_name(candidate, source),
+        {
+            "op": "replace",
+            "path": f"/spec/predictors/{into}",
+            "value": _adopted(document, baseline, candidate),
+        },
+    ]
+
+
+def finish(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
+    """Return the patch that returns all traffic to the baseline and removes the candidate.
+
+    It is the third change. Other variants, of which `shift_all` left none with traffic, stay.
+
+    Raises
+    ------
+    ManifestError
+        If either is no variant, or the baseline does not yet serve what the candidate serves.
+    """
+    index, removed = _index_of(document, baseline), _index_of(document, candidate)
+    if _predictors(document)[index] != _adopted(document, baseline, candidate):
+        raise ManifestError(
+            f"predictor {baseline!r} does not serve what {candidate!r} serves, expected them to "
+            "be equal before the candidate is removed; let the baseline adopt it first"
+        )
+    patch = _same_resource(document)
+    for name, place in _variants(document).items():
+        if name != candidate:
+            patch += _set_traffic(document, name, place, WHOLE * (place == index))
+    patch += [
+        _test_name(candidate, removed),
+        {"op": "remove", "path": f"/spec/predictors/{removed}"},
+    ]
+    return patch
+
+
+def _adopted(document: Mapping[str, Any], baseline: str, candidate: str) -> dict[str, Any]:
+    predictors = _predictors(document)
+    old = predictors[_index_of(document, baseline)]
+    new = deepcopy(dict(predictors[_index_of(document, candidate)]))
+    _keep(_OWN, old, new)
+    for own, pods in zip(
+        old.get("componentSpecs", ()), new.get("componentSpecs", ()), strict=False
+    ):
+        _keep(_OWN_OF_PODS, own, pods)
+    # Seldon refuses two predictors with one Service.
+    annotations = new.setdefault("annotations", {})
+    _keep((SERVICE_NAME,), old.get("annotations", {}), annotations)
+    if not annotations:
+        del new["annotations"]
+    return new
+
+
+def _keep(fields: Sequence[str], old: Mapping[str, Any], new: dict[str, Any]) -> None:
+    for field in fields:
+        new.pop(field, None)
+        if field in old:
+            new[field] = deepcopy(old[field])
+
+
+def _set_traffic(document: Mapping[str, Any], name: str, index: int, weight: int) -> Patch:
+    present = "traffic" in _predictors(document)[index]
+    return [
+        _test_name(name, index),
+        {
+            "op": "replace" if present else "add",
+            "path": f"/spec/predictors/{index}/traffic",
+            "value": weight,
+        },
+    ]
+
+
+def _test_name(name: str, index: int) -> dict[str, Any]:
+    return {"op": "test", "path": f"/spec/predictors/{index}/name", "value": name}
+
+
+def _same_resource(document: Mapping[str, Any]) -> Patch:
+    """Return the test that nobody changed the resource; a file has no version to test."""
+    version = document.get("metadata", {}).get("resourceVersion")
+    if version is None:
+        return []
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
+
+
+def _variants(document: Mapping[str, Any]) -> dict[str, int]:
+    """Return the place of each variant by its name, in their order."""
+    return {
+        each["name"]: index
+        for index, each in enumerate(_predictors(document))
+        if not each.get("shadow")
+    }
+
+
+def _index_of(document: Mapping[str, Any], name: str) -> int:
+    variants = _variants(document)
+    if name not in variants:
+        raise ManifestError(
+            f"found no variant {name!r} in SeldonDeployment {_name(document)!r}, expected one of "
+            f"{', '.join(variants) or 'none'}; name one of them"
+        )
+    return variants[name]
+
+
+def _predictors(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    try:
+        predictors: Sequence[Mapping[str, Any]] = document["spec"]["predictors"]
+        names = [each["name"] for each in predictors]
+    except (KeyError, TypeError) as error:
+        raise ManifestError(
+            f"SeldonDeployment {_name(document)!r} has no list of named predictors; check that "
+            "the document is one"
+        ) from error
+    if len(set(names)) < len(names):
+        raise ManifestError(f"found predictors {', '.join(names)}, expected each name once")
+    return predictors
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return str(document.get("metadata", {}).get("name", ""))
