@@ -71,13 +71,24 @@ class Repository:
             found = [name for name in names if is_version_name(name) and self.holds(model, name)]
         except FileNotFoundError:
             return ()
+        except RepositoryError:
+            raise
         except Exception as error:  # each store raises its own
             raise self._failure("read", error) from error
         return tuple(sorted(found, key=version_number))
 
     def holds(self, model: str, version: str) -> bool:
-        """Tell whether `version` of `model` is published."""
-        return bool(self._fs.exists(f"{self._root}/{model}/{version}/{CHECKSUMS}"))
+        """Tell whether `version` of `model` is published.
+
+        Raises
+        ------
+        RepositoryError
+            If the repository cannot be read.
+        """
+        try:
+            return bool(self._fs.exists(f"{self._root}/{model}/{version}/{CHECKSUMS}"))
+        except Exception as error:  # each store raises its own
+            raise self._failure("read", error) from error
 
     def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> str:
         """Write a version's files, and make it a version with the last one.

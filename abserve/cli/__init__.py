@@ -1,1 +1,60 @@
-"""The command line."""
+"""The command line: each command parses, calls one function, and prints one answer.
+
+Exit codes: 0 done, 1 refused or failed with a message on stderr, 2 wrong usage. Nothing below this
+package prints.
+"""
+
+import sys
+
+import click
+
+from abserve import __version__
+from abserve.cli.context import Context
+from abserve.cli.demo import demo
+from abserve.cli.local import down, up
+from abserve.cli.operate import promote_command, status_command, weights_command
+from abserve.cli.train import train_command
+from abserve.errors import AbserveError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="abserve")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False),
+    default=".abserve",
+    envvar="ABSERVE_HOME",
+    show_default=True,
+    help="Folder of the local cluster.",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Cluster to talk to: by default $KUBECONFIG, else the local cluster's, else kubectl's.",
+)
+@click.option("--namespace", "-n", help="Namespace: by default the kubeconfig's.")
+@click.pass_context
+def cli(context: click.Context, home: str, kubeconfig: str | None, namespace: str | None) -> None:
+    """Serve versions of a model side by side, split the traffic, promote on evidence."""
+    context.obj = Context.of(home, kubeconfig, namespace)
+
+
+for command in (
+    train_command,
+    up,
+    down,
+    status_command,
+    weights_command,
+    promote_command,
+    demo,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; the console script `abserve`."""
+    try:
+        cli(prog_name="abserve")
+    except AbserveError as error:
+        click.echo(f"abserve: {error}", err=True)
+        sys.exit(1)

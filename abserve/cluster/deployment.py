@@ -34,7 +34,6 @@ from abserve.seldon import (
 )
 from abserve.weights import Weights
 
-
 _logger = logging.getLogger(__name__)
 
 

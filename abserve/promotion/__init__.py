@@ -1,1 +1,18 @@
-"""Promotion through the Kubernetes API."""
+"""Promotion: changes of a running SeldonDeployment through the Kubernetes API.
+
+`kubernetes` speaks to the API, `status` reads who serves what and how well, `change` moves weights
+and promotes. Nothing here knows whether the cluster is local.
+"""
+
+from abserve.promotion.change import promote, set_weights
+from abserve.promotion.kubernetes import Kubernetes
+from abserve.promotion.status import DeploymentStatus, PredictorStatus, read_status
+
+__all__ = [
+    "DeploymentStatus",
+    "Kubernetes",
+    "PredictorStatus",
+    "promote",
+    "read_status",
+    "set_weights",
+]

@@ -136,7 +136,7 @@ class Kubernetes:
         )
         with self._asking(), contextlib.closing(stream):
             for event in stream:
-                document = event["object"]
+                document = dict(event["object"])
                 if event["type"] == "DELETED":
                     raise KubernetesError(f"SeldonDeployment {name!r} was deleted meanwhile")
                 if is_available(document, generation):

@@ -2,24 +2,79 @@
 
 ::
 
-    document ──parse──> SeldonDeployment ──admit──> would Seldon's webhook take it?
-                              │        └──supported──> can one machine run it?
-                              ▼
-                        with_defaults ──> naming, container_environment ──> what to start, and how
-                                                                                      │
-    document <──json patch── shift_all, adopt, finish        status <──build_status───┘
+    document ──parse──> SeldonDeployment ──admit──────> would Seldon take it?
+       ▲                      │          └─supported──> can one machine run it?
+       │                      ▼
+       │                with_defaults ──> names, environment ──> what to start, and how
+       │                                                                  │
+       └─patch── weights_patch, shift_all, adopt, finish    status <──build_status──┘
 
 Nothing here starts, stops or asks anything: documents in, values out.
 """
 
+from abserve.seldon.admission import admit, supported
+from abserve.seldon.changes import adopt, finish, roles, shift_all, weights_patch
+from abserve.seldon.defaults import mirror_percent, weights_of, with_defaults
+from abserve.seldon.environment import (
+    METRICS_ENDPOINT,
+    MODEL_MOUNT,
+    Ports,
+    container_environment,
+    resolve_environment,
+)
 from abserve.seldon.faults import Fault, FaultKind, InvalidManifestError
-from abserve.seldon.resource import Container, Predictor, SeldonDeployment
+from abserve.seldon.naming import (
+    container_service_name,
+    deployment_name,
+    gateway_path,
+    pod_labels,
+    service_name,
+    virtual_service_name,
+)
+from abserve.seldon.resource import (
+    API_VERSION,
+    KIND,
+    Container,
+    PredictiveUnit,
+    Predictor,
+    SeldonDeployment,
+    SeldonPodSpec,
+)
+from abserve.seldon.status import PredictorState, build_status, state_of
 
 __all__ = [
+    "API_VERSION",
+    "KIND",
+    "METRICS_ENDPOINT",
+    "MODEL_MOUNT",
     "Container",
     "Fault",
     "FaultKind",
     "InvalidManifestError",
+    "Ports",
+    "PredictiveUnit",
     "Predictor",
+    "PredictorState",
     "SeldonDeployment",
+    "SeldonPodSpec",
+    "admit",
+    "adopt",
+    "build_status",
+    "container_environment",
+    "container_service_name",
+    "deployment_name",
+    "finish",
+    "gateway_path",
+    "mirror_percent",
+    "pod_labels",
+    "resolve_environment",
+    "roles",
+    "service_name",
+    "shift_all",
+    "state_of",
+    "supported",
+    "virtual_service_name",
+    "weights_of",
+    "weights_patch",
+    "with_defaults",
 ]

@@ -1,0 +1,73 @@
+"""What all commands share: which local cluster, which Kubernetes, which repository."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abserve.cluster import Home
+    from abserve.promotion import Kubernetes
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The options that stand before the command."""
+
+    home_folder: Path
+    kubeconfig: Path | None
+    namespace: str | None
+
+    @classmethod
+    def of(cls, home: str, kubeconfig: str | None, namespace: str | None) -> "Context":
+        return cls(Path(home), Path(kubeconfig) if kubeconfig else None, namespace)
+
+    @property
+    def home(self) -> "Home":
+        from abserve.cluster import Home
+
+        return Home(self.home_folder)
+
+    def kubernetes(self) -> "Kubernetes":
+        """Return the cluster to talk to: named, ``$KUBECONFIG``, the local one, or kubectl's."""
+        from abserve.promotion import Kubernetes
+
+        chosen = self.kubeconfig
+        if chosen is None and "KUBECONFIG" not in os.environ and self.home.kubeconfig.exists():
+            chosen = self.home.kubeconfig
+        return Kubernetes(chosen, self.namespace)
+
+    def repository_url(self, given: str | None) -> str:
+        """Return the repository to use: the one given, else the folder beside the cluster's."""
+        return given or self.home.repository.as_uri()
+
+
+def repository_option(command: _Command) -> _Command:
+    """Add ``--repository`` to a command."""
+    return click.option(
+        "--repository",
+        envvar="ABSERVE_REPOSITORY",
+        metavar="URL",
+        help=(
+            "Model repository: file:///folder, s3://bucket/prefix and so on. "
+            "By default $ABSERVE_REPOSITORY, else the folder 'repository' in --home."
+        ),
+    )(command)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+timeout_option = click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=1),
+    default=120,
+    show_default=True,
+    help="Seconds a change may take to be in force.",
+)

@@ -1,0 +1,8 @@
+"""``abserve demo``."""
+
+import click
+
+
+@click.command()
+def demo() -> None:
+    """Demo."""
