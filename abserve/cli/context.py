@@ -43,6 +43,12 @@ class Context:
             chosen = self.home.kubeconfig
         return Kubernetes(chosen, self.namespace)
 
+    def kubernetes_of(self, home: "Home") -> "Kubernetes":
+        """Return the local cluster of `home`, whatever else is configured."""
+        from abserve.promotion import Kubernetes
+
+        return Kubernetes(home.kubeconfig, self.namespace)
+
     def repository_url(self, given: str | None) -> str:
         """Return the repository to use: the one given, else the folder beside the cluster's."""
         return given or self.home.repository.as_uri()

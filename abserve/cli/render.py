@@ -16,20 +16,33 @@ def status_table(status: "DeploymentStatus") -> Table:
     table = Table(
         title=title,
         caption=status.description or None,
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
         title_justify="left",
         caption_justify="left",
     )
     for heading in ("predictor", "version"):
-        table.add_column(heading)
-    for heading in ("weight", "ready", "requests", "errors", "p50", "p99", "accuracy", "feedback"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, no_wrap=True)
+    for heading in (
+        "weight",
+        "ready",
+        "requests",
+        "errors",
+        "p50 ms",
+        "p99 ms",
+        "accuracy",
+        "feedback",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
     for predictor in status.predictors:
         table.add_row(*_cells(predictor))
     return table
 
 
 def milliseconds(seconds: float | None) -> str:
-    return _NOTHING if seconds is None else f"{seconds * 1000:.2f} ms"
+    return _NOTHING if seconds is None else f"{seconds * 1000:.2f}"
 
 
 def share(value: float | None) -> str:

@@ -109,12 +109,12 @@ class LocalDeployment:
             ):  # a fault of ours must not end what serves; the next change tries again
                 _logger.exception("SeldonDeployment %s could not be reconciled", self._name)
                 self._report(f"{self._name}: internal error, see the cluster's log")
-        await self._gateway.withdraw(self._path)
         await self.stop()
         self._report(f"{self._name}: deleted")
 
     async def stop(self) -> None:
-        """Stop all replicas."""
+        """Take the route out of force, and stop all replicas."""
+        await self._gateway.withdraw(self._path)
         for replica_set in self._sets.values():
             self._retire(replica_set, replica_set.scale(0))
         self._sets.clear()

@@ -1,5 +1,6 @@
 """The replicas of one predictor at one state of its specification."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -121,10 +122,13 @@ class ReplicaSet:
 
     async def retire(self, replicas: list[Replica]) -> None:
         """Stop replicas that get no new requests any more, once they have answered the old."""
-        for replica in replicas:
+
+        async def end(replica: Replica) -> None:
             await replica.drain()
             await replica.stop()
             self._pods.remove(replica)
+
+        await asyncio.gather(*(end(replica) for replica in replicas))
 
     def _new_replica(self) -> Replica:
         base = deployment_name(self._deployment, self.predictor)

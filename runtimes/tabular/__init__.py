@@ -1,0 +1,9 @@
+"""Serve estimators of named, numeric columns.
+
+Model settings name `runtimes.tabular.TabularClassifier`. MLServer executes this module anew each
+time it reads them; the classes live one module below, and so stay the same objects.
+"""
+
+from runtimes.tabular.classifier import TabularClassifier
+
+__all__ = ["TabularClassifier"]

@@ -1,0 +1,101 @@
+"""Real version folders, small enough to be made for each test session."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SETTINGS, SETTINGS, seal, to_json
+
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+CLASSES = ["setosa", "versicolor", "virginica"]
+SETOSA = [5.1, 3.5, 1.4, 0.2]
+VIRGINICA = [6.3, 3.3, 6.0, 2.5]
+
+
+@cache
+def train_onnx() -> bytes:
+    features, classes = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    pipeline.fit(features, classes)
+    model = to_onnx(
+        pipeline,
+        initial_types=[("input", FloatTensorType([None, len(COLUMNS)]))],
+        final_types=None,
+        options={id(pipeline): {"zipmap": False}},
+        target_opset=17,
+    )
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = _RENAMED.get(name, name)
+    for output in model.graph.output:
+        output.name = _RENAMED[output.name]
+    return model.SerializeToString()
+
+
+_RENAMED = {"label": "class_index", "probabilities": "probability"}
+
+
+def version_files(
+    version: str = "v1",
+    classes: list[str] = CLASSES,
+    columns: list[str] = COLUMNS,
+    **settings: Any,
+) -> dict[str, bytes]:
+    """Return the unsealed files of a version; `settings` go into ``settings.json``."""
+    metadata = {
+        "model": "iris",
+        "version": version,
+        "trained_at": "2025-01-02T03:04:05+00:00",
+        "git_commit": "0123abc",
+        "git_dirty": False,
+        "libraries": {},
+        "estimator": "LogisticRegression",
+        "parameters": {},
+        "seed": 0,
+        "n_fitted": 150,
+        "n_held_out": 0,
+        "evaluation": {},
+        "parity": {
+            "n_rows": 0,
+            "n_different_labels": 0,
+            "largest_probability_difference": 0.0,
+        },
+        "schema": {"features": [{"name": name} for name in columns], "classes": classes},
+    }
+    model_settings = {
+        "name": "iris",
+        "implementation": "runtimes.tabular.TabularClassifier",
+        "platform": "onnx",
+        "parameters": {"uri": f"./{MODEL_ONNX}", "version": version},
+        "inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, len(columns)]}],
+        "outputs": [
+            {"name": "label", "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": "probability", "datatype": "FP32", "shape": [-1, len(classes)]},
+        ],
+    }
+    return {
+        MODEL_ONNX: train_onnx(),
+        METADATA: to_json(metadata),
+        MODEL_SETTINGS: to_json(model_settings),
+        SETTINGS: to_json({"debug": False, "parallel_workers": 0, **settings}),
+    }
+
+
+def write_version(folder: Path, files: dict[str, bytes] | None = None) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in seal(files or version_files()).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def change_json(files: dict[str, bytes], file: str, /, **changes: Any) -> dict[str, bytes]:
+    return {**files, file: to_json({**json.loads(files[file]), **changes})}
