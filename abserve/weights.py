@@ -1,11 +1,14 @@
 """The share of requests each variant gets, as whole percents that sum to 100."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from abserve.errors import ManifestError
 
 WHOLE = 100
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,7 @@ class Weights:
         by_variant: dict[str, int] = {}
         for assignment in assignments:
             name, equals, percent = assignment.partition("=")
-            if (
-                not (name and equals and percent.lstrip("-").isascii())
-                or not percent.lstrip("-").isdigit()
-            ):
+            if not (name and equals and _WHOLE_NUMBER.fullmatch(percent)):
                 raise ManifestError(
                     f"{assignment!r} is no weight; expected NAME=PERCENT, for example baseline=90"
                 )

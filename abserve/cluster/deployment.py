@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from abserve.cluster.api.kinds import SELDON_DEPLOYMENT
 from abserve.cluster.api.store import Document, Store
+from abserve.cluster.events import record_event
 from abserve.cluster.gateway import Gateway
 from abserve.cluster.replica import Replica
 from abserve.cluster.replica_set import ReplicaSet, digest
@@ -217,6 +218,14 @@ class LocalDeployment:
         if said != self._said:
             self._said = said
             self._report(said)
+            record_event(
+                self._store,
+                document,
+                "Warning" if status["state"] == "Failed" else "Normal",
+                status["state"],
+                said.partition(", ")[2],
+                self._now(),
+            )
 
 
 def _shares(deployment: SeldonDeployment) -> str:

@@ -201,11 +201,14 @@ def _test_name(name: str, index: int) -> dict[str, Any]:
 
 
 def _same_resource(document: Mapping[str, Any]) -> Patch:
-    """Return the test that nobody changed the resource; a file has no version to test."""
-    version = document.get("metadata", {}).get("resourceVersion")
-    if version is None:
+    """Return the test that nobody changed the spec; a file has no generation to test.
+
+    Not the `resourceVersion`: that changes with every status the operator writes, too.
+    """
+    generation = document.get("metadata", {}).get("generation")
+    if generation is None:
         return []
-    return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
+    return [{"op": "test", "path": "/metadata/generation", "value": generation}]
 
 
 def _variants(document: Mapping[str, Any]) -> dict[str, int]:

@@ -47,7 +47,6 @@ def test_what_is_no_assignment_is_refused_with_an_example(typed: str) -> None:
         Weights.parse([typed])
 
 
-@pytest.mark.xfail(raises=ValueError, reason="Weights.parse takes any number of minus signs")
 def test_two_minus_signs_are_no_weight() -> None:
     with pytest.raises(ManifestError, match="expected NAME=PERCENT"):
         Weights.parse(["baseline=--1"])

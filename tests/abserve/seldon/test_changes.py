@@ -6,7 +6,7 @@ from abserve.seldon import admit, adopt, finish, roles, shift_all, weights_patch
 from abserve.weights import Weights
 from tests.abserve.seldon.documents import Document, document, parsed, predictor, without
 
-SAME = {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+SAME = {"op": "test", "path": "/metadata/generation", "value": 3}
 
 
 def applied(value: Document, patch: list[dict]) -> Document:
@@ -35,7 +35,7 @@ def test_a_predictor_without_traffic_gets_the_field() -> None:
 
 
 def test_a_file_has_no_resource_version_to_test() -> None:
-    value = without(document(), "metadata", "resourceVersion")
+    value = without(document(), "metadata", "generation")
     patch = weights_patch(value, Weights({"baseline": 70, "candidate": 30}))
     assert patch[0]["path"] == "/spec/predictors/0/name"
 
@@ -74,7 +74,7 @@ def test_a_patch_is_refused_when_predictors_moved() -> None:
 def test_a_patch_is_refused_when_somebody_else_changed_the_resource() -> None:
     patch = weights_patch(document(), Weights({"baseline": 70, "candidate": 30}))
     changed = document()
-    changed["metadata"]["resourceVersion"] = "8"
+    changed["metadata"]["generation"] = 4
     with pytest.raises(jsonpatch.JsonPatchTestFailed):
         applied(changed, patch)
 
