@@ -212,9 +212,8 @@ class LocalDeployment:
         if trouble:
             status["description"] = f"{status['description']} {trouble}".strip()
         self._store.update(SELDON_DEPLOYMENT, {**document, "status": status})
-        said = f"{self._name}: {status['state']}" + (
-            f", {status['description']}" if status["description"] else f", {_shares(deployment)}"
-        )
+        shares = _shares(deployment) if status["state"] == "Available" else "starting"
+        said = f"{self._name}: {status['state']}, {status['description'] or shares}"
         if said != self._said:
             self._said = said
             self._report(said)

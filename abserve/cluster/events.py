@@ -1,4 +1,4 @@
-"""Events: what happened to an object, as ``kubectl describe`` and ``kubectl get events`` show it."""
+"""Events: what happened to an object, for ``kubectl describe`` and ``kubectl get events``."""
 
 import datetime as dt
 import hashlib

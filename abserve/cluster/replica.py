@@ -13,6 +13,7 @@ whenever it becomes ready or stops being so, and shows itself as a Pod in the AP
 
 import asyncio
 import contextlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from abserve.artifacts import MODEL_SETTINGS
 from abserve.cluster.ports import HOST, free_port
 from abserve.cluster.processes import Child, Processes, describe_exit
 from abserve.cluster.storage import copy_model
@@ -81,6 +83,7 @@ class Replica:
         self.log = log
         self.phase = "Pending"
         self.message = ""
+        self.failing = False
         self.ports: Ports | None = None
         self.n_restarts = 0
         self._processes = processes
@@ -133,18 +136,28 @@ class Replica:
             back_off.begin()
             try:
                 if not copied:
-                    self._move_to("Pending", f"copying {self.spec.model_uri}")
-                    self._folder.mkdir(parents=True, exist_ok=True)
-                    await copy_model(
-                        self.spec.model_uri, model_folder, self.spec.credentials(), self.log
-                    )
+                    self._progress_to("Pending", f"copying {self.spec.model_uri}")
+                    await self._copy(model_folder)
                     copied = True
                 await self._serve(model_folder)
             except AbserveError as error:
-                delay = back_off.next_delay()
+                was_ready = self.ready
                 self.n_restarts += copied
-                self._move_to("Waiting", f"{error}; trying again in {delay:g} s")
+                delay = back_off.next_delay()
+                # One that served and ended is expected back; one that never did is not.
+                self.failing = not was_ready or back_off.n_failures > 1
+                self._move_to("Waiting", str(error))
                 await asyncio.sleep(delay)
+
+    async def _copy(self, model_folder: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        await copy_model(self.spec.model_uri, model_folder, self.spec.credentials(), self.log)
+        name = json.loads((model_folder / MODEL_SETTINGS).read_bytes()).get("name")
+        if name not in {None, self.spec.model}:
+            raise ClusterError(
+                f"modelUri {self.spec.model_uri} holds a version of model {name!r}, but the graph "
+                f"node is named {self.spec.model!r}; correct the path, or name the node {name!r}"
+            )
 
     async def _serve(self, model_folder: Path) -> None:
         """Run the server until it ends, which is never what was wanted."""
@@ -157,10 +170,11 @@ class Replica:
             self.log,
             self._folder,
         )
-        self._move_to("Starting", "waiting for the server to be ready")
+        self._progress_to("Starting", "waiting for the server to be ready")
         ended = asyncio.create_task(self._child.wait())
         try:
             await self._wait_until_ready(self._child, ports)
+            self.failing = False
             self._move_to("Ready", "")
             code = await asyncio.shield(ended)
         finally:
@@ -214,6 +228,13 @@ class Replica:
             and connection.laddr.port in {self.ports.http, self.ports.grpc}
             for connection in connections
         )
+
+    def _progress_to(self, phase: str, message: str) -> None:
+        """Show a step on the way to being ready; after a failure, the failure is what to show."""
+        if self.phase == "Waiting":
+            self._changed()
+        else:
+            self._move_to(phase, message)
 
     def _move_to(self, phase: str, message: str) -> None:
         self.phase = phase

@@ -98,7 +98,7 @@ class ReplicaSet:
 
     @property
     def failing(self) -> bool:
-        return any(replica.phase == "Waiting" for replica in self.replicas)
+        return any(replica.failing for replica in self.replicas)
 
     def backend(self) -> Backend:
         """Return the ready replicas as the gateway sees them."""

@@ -6,6 +6,7 @@ a command line is readable by everyone on the machine.
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from abserve.errors import ClusterError
 
 BUCKET = "models"
 _COPY_SECONDS = 600
+
+# rclone begins each line with the time and a level.
+_RCLONE_PREFIX = re.compile(r"^[0-9/]+ [0-9:]+ [A-Z]+\s*: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +157,8 @@ async def copy_model(
     if process.returncode != 0:
         lines = output.decode(errors="replace").strip().splitlines() or ["rclone said nothing"]
         raise ClusterError(
-            f"modelUri {uri} cannot be copied: {lines[-1]}; check the bucket, the path and the "
-            "Secret that envSecretRefName names"
+            f"modelUri {uri} cannot be copied: {_RCLONE_PREFIX.sub('', lines[-1])}; check the "
+            "bucket, the path and the Secret that envSecretRefName names"
         )
     # rclone copies nothing, and is content, when there is nothing under the path.
     if not any(destination.rglob("*")):
