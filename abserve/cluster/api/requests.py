@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from abserve.cluster.api import protobuf
 from abserve.cluster.api.kinds import NAMESPACE, Kind
 from abserve.cluster.api.status import ApiError, invalid
 from abserve.cluster.api.store import Document
@@ -47,8 +48,18 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-def parse_document(body: bytes) -> Document:
-    """Return the object in a request's body."""
+def parse_document(content_type: str, body: bytes) -> Document:
+    """Return the object in a request's body.
+
+    Raises
+    ------
+    ApiError
+        400 if it is malformed, 415 if it is neither JSON nor Kubernetes' protobuf.
+    """
+    if content_type == protobuf.CONTENT_TYPE:
+        return protobuf.decode(body)
+    if content_type not in {"application/json", ""}:
+        raise ApiError(415, f"content type {content_type!r} is not read; send application/json")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -162,21 +162,21 @@ class Api:
         namespace = _namespace(request)
         if kind.namespaced:
             self._store.get(NAMESPACE, "", namespace)
-        sent = parse_document(await read_body(request))
+        sent = parse_document(_content_type(request), await read_body(request))
         checked = check_document(kind, _without_status(kind, sent), namespace, None)
         document, warnings = self._admit(kind, checked)
         stored = self._store.create(kind, document, dry_run=_dry_run(request))
         return JSONResponse(stored, 201, headers=_warning_headers(warnings))
 
     async def _update(self, kind: Kind, request: Request) -> Response:
-        sent = parse_document(await read_body(request))
+        sent = parse_document(_content_type(request), await read_body(request))
         return self._replace(kind, request, sent)
 
     async def _patch(self, kind: Kind, request: Request) -> Response:
         body = await read_body(request)
         current = self._store.get(kind, _namespace(request), request.path_params["name"])
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-        return self._replace(kind, request, apply_patch(kind, current, content_type, body))
+        patched = apply_patch(kind, current, _content_type(request), body)
+        return self._replace(kind, request, patched)
 
     def _replace(self, kind: Kind, request: Request, sent: Document) -> Response:
         namespace, name = _namespace(request), request.path_params["name"]
@@ -252,6 +252,10 @@ def _selection(request: Request) -> Callable[[Document], bool]:
 
 def _namespace(request: Request) -> str:
     return str(request.path_params.get("namespace", ""))
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip()
 
 
 def _dry_run(request: Request) -> bool:
