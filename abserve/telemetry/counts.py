@@ -93,7 +93,7 @@ def read_counts(exposition: str, model: str) -> ReplicaCounts:
                     buckets[version][float(sample.labels["le"])] = sample.value
                 elif sample.name == _INFO:
                     served = version
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise TelemetryError(
             f"the metrics of model {model!r} cannot be read: {error!r}; expected Prometheus' text "
             "format with the metrics of abserve's runtimes"

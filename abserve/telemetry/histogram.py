@@ -45,7 +45,8 @@ class Histogram:
         """Estimate a quantile, assuming observations lie evenly inside each bucket.
 
         The rule is that of PromQL's ``histogram_quantile``: the first bucket begins at 0, and a
-        quantile in the last, open bucket is given as that bucket's lower bound.
+        quantile in the last, open bucket is given as that bucket's lower bound. With that bucket
+        alone nothing is known.
 
         Parameters
         ----------
@@ -55,9 +56,9 @@ class Histogram:
         Returns
         -------
         float or None
-            In the unit that was observed; None without observations.
+            In the unit that was observed; None without observations, or without a finite bound.
         """
-        if self.n == 0:
+        if self.n == 0 or len(self.bounds) == 1:
             return None
         rank = q * self.n
         index = next(i for i, count in enumerate(self.counts) if count >= rank)

@@ -79,7 +79,8 @@ def test_a_wrong_model_uri_is_told_and_the_old_version_keeps_serving(
     told = iris_cluster.get("iris")["status"]["description"]
     assert all(word in told for word in words), told
     assert told in " ".join(iris_cluster.status()["description"].split())
-    answers = [infer(iris_cluster.url()) for _ in range(40)]
+    url = iris_cluster.url()
+    answers = [infer(url) for _ in range(40)]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["model_version"] for answer in answers} <= {"v1", "v2"}
     changed = iris_cluster.abserve("weights", "iris", "baseline=50", "candidate=50")

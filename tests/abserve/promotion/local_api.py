@@ -1,0 +1,190 @@
+"""The local cluster's Kubernetes API with no cluster behind it: the test plays the operator."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from abserve.cluster.admission import admission
+from abserve.cluster.api import Store
+from abserve.cluster.api.kinds import CONFIG_MAP, POD, SELDON_DEPLOYMENT, Kind
+from abserve.cluster.api.server import Api
+from abserve.cluster.api.status import ApiError
+from abserve.cluster.certificates import make_certificate
+from abserve.cluster.kubeconfig import kubeconfig
+from tests.abserve.seldon.documents import Document, document
+
+METRICS_PORT = 6000
+_TOKEN = "only this test knows"
+_SECONDS = 10
+
+Operator = Callable[[Store, Document], None]
+
+
+def serve(store: Store, changed: Document) -> None:
+    """Make the deployment Available as it now is."""
+    _write_status(store, changed, {"state": "Available", "description": ""})
+
+
+def fail(store: Store, changed: Document) -> None:
+    """Give the deployment up."""
+    _write_status(store, changed, {"state": "Failed", "description": "candidate: no such bucket"})
+
+
+def delete(store: Store, changed: Document) -> None:
+    """Delete the deployment as soon as it is changed."""
+    store.delete(SELDON_DEPLOYMENT, "shop", changed["metadata"]["name"])
+
+
+def do_nothing(store: Store, changed: Document) -> None:
+    """Leave the deployment as it is."""
+
+
+def _write_status(store: Store, changed: Document, status: Document) -> None:
+    observed = {"observedGeneration": changed["metadata"]["generation"]}
+    store.update(SELDON_DEPLOYMENT, {**changed, "status": {**status, **observed}})
+
+
+class Pods:
+    """What the replicas expose, by name; the rest of a pod is not asked for here."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def logs(self, namespace: str, name: str, n_lines: int | None) -> str:
+        raise NotImplementedError
+
+    async def proxy(
+        self, namespace: str, name: str, port: int | None, path: str
+    ) -> tuple[int, str, bytes]:
+        if (namespace, port, path) != ("shop", METRICS_PORT, "prometheus"):
+            raise ApiError(400, f"no {path} on port {port} of {namespace}/{name}")
+        if name not in self.texts:
+            raise ApiError(503, f"pod {name!r} does not answer")
+        return 200, "text/plain; version=0.0.4; charset=utf-8", self.texts[name].encode()
+
+
+class LocalApi:
+    """The API on a port of its own; `operator` answers each new generation of a deployment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.operator: Operator = serve
+        self.generations: list[Document] = []
+        self.pods = Pods()
+        self._store = Store(_now)
+        certificate = make_certificate(folder, _now())
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_bytes(
+            kubeconfig(self.url, certificate.certificate.read_bytes(), _TOKEN)
+        )
+        api = Api(self._store, _TOKEN, admission, self.pods, _now)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                api.app,
+                ssl_certfile=str(certificate.certificate),
+                ssl_keyfile=str(certificate.key),
+                log_config=None,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "LocalApi":
+        self._thread.start()
+        deadline = time.monotonic() + _SECONDS
+        while not self._server.started:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the API does not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(_SECONDS)
+        self._socket.close()
+
+    def create(self, kind: Kind, value: Document) -> None:
+        self._do(lambda: self._store.create(kind, value))
+
+    def apply(self, value: Document | None = None) -> None:
+        """Create a deployment of namespace shop and wait until the operator has answered."""
+        n_before = len(self.generations)
+        self.create(SELDON_DEPLOYMENT, document() if value is None else value)
+        deadline = time.monotonic() + _SECONDS
+        while len(self.generations) == n_before and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def run_pod(self, name: str, predictor: str, text: str | None, *, ready: bool = True) -> None:
+        """Show a replica of a predictor of iris, which exposes `text`."""
+        if text is not None:
+            self.pods.texts[name] = text
+        labels = {"seldon-deployment-id": "iris", "seldon-app": f"iris-{predictor}"}
+        port = {"name": "metrics", "containerPort": METRICS_PORT}
+        self.create(
+            POD,
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": "shop", "labels": labels},
+                "spec": {"containers": [{"name": "iris", "ports": [port]}]},
+                "status": {
+                    "containerStatuses": [
+                        {
+                            "name": "iris",
+                            "ready": ready,
+                            "restartCount": 0,
+                            "image": "",
+                            "imageID": "",
+                        }
+                    ]
+                },
+            },
+        )
+
+    def publish_gateway(self, url: str) -> None:
+        metadata = {"name": "abserve-gateway", "namespace": "kube-public"}
+        self.create(
+            CONFIG_MAP,
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"url": url}},
+        )
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        operator = asyncio.create_task(self._operate())
+        await self._server.serve([self._socket])
+        operator.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await operator
+
+    async def _operate(self) -> None:
+        async for event in self._store.watch(SELDON_DEPLOYMENT, None, 0):
+            generation = event.document["metadata"]["generation"]
+            seen = [each["metadata"]["generation"] for each in self.generations]
+            if event.change != "DELETED" and generation not in seen:
+                self.operator(self._store, event.document)
+                self.generations.append(event.document)
+
+    def _do(self, change: Callable[[], Any]) -> None:
+        async def run() -> None:
+            change()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(_SECONDS)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
