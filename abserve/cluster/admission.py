@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from abserve.cluster.api.kinds import CONFIG_MAP, SECRET, SELDON_DEPLOYMENT, Kind
+from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, SELDON_DEPLOYMENT, Kind
 from abserve.cluster.api.status import ApiError, invalid
 from abserve.cluster.api.store import Document
 from abserve.cluster.secrets import normalised
@@ -19,6 +19,8 @@ def admission(kind: Kind, document: Document) -> tuple[Document, Sequence[str]]:
     """
     if kind is SECRET:
         return normalised(document), ()
+    if kind is NAMESPACE:
+        return {**document, "status": {"phase": "Active"}}, ()
     if kind is CONFIG_MAP:
         _check_config_map(document)
     if kind is not SELDON_DEPLOYMENT:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,7 +81,6 @@ class ReplicaSet:
         self._http = http
         self._changed = changed
         self._labels = pod_labels(deployment, predictor)
-        self._n_made = 0
 
     @property
     def n_ready(self) -> int:
@@ -132,8 +132,9 @@ class ReplicaSet:
 
     def _new_replica(self) -> Replica:
         base = deployment_name(self._deployment, self.predictor)
-        name = f"{base}-{digest(self.predictor)}-{self._n_made}"
-        self._n_made += 1
+        # Never the name of another: one of the same digest may still be answering its last
+        # requests, in a folder of its name.
+        name = f"{base}-{digest(self.predictor)}-{secrets.token_hex(3)}"
         container = self.predictor.model_container
         pod = self.predictor.component_specs[0].spec
         grace = pod.termination_grace_period_seconds if pod else None

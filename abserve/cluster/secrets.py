@@ -35,17 +35,24 @@ def normalised(document: Document) -> Document:
     Raises
     ------
     ApiError
-        422 if a value is not base64 of text.
+        422 if a value is not base64 of text, or one of `stringData` no text.
     """
-    data = dict(document.get("data") or {})
-    for key, value in (document.get("stringData") or {}).items():
-        data[key] = base64.b64encode(str(value).encode()).decode()
+    data = _strings(document, "data")
+    for key, value in _strings(document, "stringData").items():
+        data[key] = base64.b64encode(value.encode()).decode()
     for key, value in data.items():
         try:
             base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, TypeError, ValueError) as error:
+        except (binascii.Error, ValueError) as error:
             raise ApiError(
                 422, f"data[{key}] of the Secret is no base64 of text; write it in stringData"
             ) from error
     rest = {key: value for key, value in document.items() if key != "stringData"}
     return {"type": "Opaque", **rest, "data": data}
+
+
+def _strings(document: Document, field: str) -> dict[str, str]:
+    entries = document.get(field) or {}
+    if not isinstance(entries, dict) or not all(isinstance(v, str) for v in entries.values()):
+        raise ApiError(422, f"{field} of the Secret must map strings to strings; quote its values")
+    return dict(entries)

@@ -135,6 +135,19 @@ def test_promotion_under_load_fails_no_request_and_leaves_the_new_baseline(
     assert set(send(iris_cluster, examples, 100).seconds) == {"v2"}
 
 
+def test_applying_the_file_again_undoes_a_promotion_without_a_failed_request(
+    iris_cluster: LocalCluster, examples: tuple[list[list[float]], list[str]]
+) -> None:
+    with Traffic(iris_cluster.url(), *examples).flowing() as tally:
+        # The second time, replicas like those that are just being stopped are started again.
+        for _ in range(2):
+            iris_cluster.must("abserve", "promote", "iris")
+            iris_cluster.apply_iris()
+    assert tally.failures == []
+    versions = [each["version"] for each in iris_cluster.status()["predictors"]]
+    assert versions == ["v1", "v2"]
+
+
 def test_promotion_without_a_candidate_is_refused(iris_cluster: LocalCluster) -> None:
     iris_cluster.must("abserve", "promote", "iris")
     refused = iris_cluster.abserve("promote", "iris")

@@ -1,12 +1,12 @@
 """Changes as clients write them: JSON merge patches (RFC 7386) and JSON patches (RFC 6902)."""
 
 import copy
-import json
 from typing import Any
 
 import jsonpatch
 
 from abserve.cluster.api.kinds import SELDON_GROUP, Kind
+from abserve.cluster.api.requests import parse_json
 from abserve.cluster.api.status import ApiError
 from abserve.cluster.api.store import Document
 
@@ -35,10 +35,7 @@ def apply_patch(kind: Kind, document: Document, content_type: str, body: bytes) 
             "the body of the request was in an unknown format - accepted media types include: "
             + ", ".join(supported),
         )
-    try:
-        patch = json.loads(body)
-    except ValueError as error:
-        raise ApiError(400, f"the patch is no JSON: {error}") from error
+    patch = parse_json(body)
     patched = _json_patch(document, patch) if content_type == _JSON else merge(document, patch)
     if not isinstance(patched, dict):
         raise ApiError(400, f"the patch turns the {kind.name} into something that is no object")
@@ -59,13 +56,14 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def _json_patch(document: Document, patch: Any) -> Any:
+    # jsonpatch would take a string for a patch that is still to be parsed.
+    if not isinstance(patch, list):
+        raise ApiError(400, "expected a list of JSON patch operations")
     try:
         return jsonpatch.apply_patch(document, patch)
+    except (jsonpatch.InvalidJsonPatch, TypeError, AttributeError, KeyError) as error:
+        raise ApiError(400, f"expected a list of JSON patch operations: {error}") from error
     except jsonpatch.JsonPatchTestFailed as error:
         raise ApiError(422, f"the patch does not fit: a test failed: {error}") from error
-    except jsonpatch.JsonPatchConflict as error:
-        raise ApiError(422, f"the patch does not fit: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise ApiError(422, f"the patch does not fit: {error}") from error
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ApiError(400, f"expected a list of JSON patch operations: {error}") from error

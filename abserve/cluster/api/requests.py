@@ -19,6 +19,9 @@ _LARGEST_BODY_BYTES = 1_572_864
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
+# Far deeper than any object of ours, and far from where Python's own recursion ends.
+_DEEPEST = 100
+
 _HOSTS = frozenset({"localhost", "127.0.0.1"})
 
 
@@ -28,7 +31,10 @@ def authorize(request: Request, token: str) -> None:
     The name is checked because a web page may make a browser send requests to 127.0.0.1 under a
     name of its own.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:  # such as half of an IPv6 address
+        host = None
     if host not in _HOSTS:
         raise ApiError(403, f"host {host!r} is not served here; expected localhost or 127.0.0.1")
     given = request.headers.get("authorization", "")
@@ -60,17 +66,34 @@ def parse_document(content_type: str, body: bytes) -> Document:
         return protobuf.decode(body)
     if content_type not in {"application/json", ""}:
         raise ApiError(415, f"content type {content_type!r} is not read; send application/json")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is no JSON object: {error}") from error
+    document = parse_json(body)
     if not isinstance(document, dict):
         raise ApiError(400, f"the body is no JSON object but a {type(document).__name__}")
     return document
 
 
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value in `body`.
+
+    Raises
+    ------
+    ApiError
+        400 if it is none, is nested too deeply, or holds what no answer could repeat: NaN,
+        infinity, half of a surrogate pair.
+    """
+    try:
+        value = json.loads(body)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is no JSON: {error}") from error
+    if isinstance(value, dict | list):
+        _check_depth(value)
+    return value
+
+
 def check_document(kind: Kind, document: Document, namespace: str, name: str | None) -> Document:
     """Return `document` with its namespace filled in, once it fits the path it was sent to."""
+    _check_depth(document)  # patches can make deep what was not
     for field, expected in (("kind", kind.name), ("apiVersion", kind.api_version)):
         if document.get(field, expected) != expected:
             raise ApiError(400, f"{field} is {document.get(field)!r}; this path takes {expected!r}")
@@ -109,6 +132,14 @@ def check_document(kind: Kind, document: Document, namespace: str, name: str | N
         "kind": kind.name,
         "metadata": {**metadata, **placed},
     }
+
+
+def _check_depth(value: Any, left: int = _DEEPEST) -> None:
+    if left == 0:
+        raise ApiError(400, f"the body is nested more than {_DEEPEST} levels deep")
+    for child in value.values() if isinstance(value, dict) else value:
+        if isinstance(child, dict | list):
+            _check_depth(child, left - 1)
 
 
 def _check_maps(metadata: dict[str, Any]) -> None:

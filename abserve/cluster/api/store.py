@@ -122,7 +122,7 @@ class Store:
             raise not_found(kind.plural, kind.group, key[2])
         stored = copy.deepcopy(document)
         seen = stored["metadata"].get("resourceVersion")
-        if seen not in {None, current["metadata"]["resourceVersion"]}:
+        if seen and seen != current["metadata"]["resourceVersion"]:
             raise ApiError(
                 409,
                 f"Operation cannot be fulfilled on {kind.plural} {key[2]!r}: the object has been "
@@ -160,11 +160,14 @@ class Store:
         Raises
         ------
         ApiError
-            410 if the changes after `since` are no longer remembered.
+            410 if the changes after `since` are no longer remembered, or stop being so because
+            whoever watches is too slow.
         """
-        if self._changes and since + 1 < self._changes[0].version:
-            raise ApiError(410, f"version {since} is too old; list again, then watch from there")
         while True:
+            if self._changes and since + 1 < self._changes[0].version:
+                raise ApiError(
+                    410, f"version {since} is too old; list again, then watch from there"
+                )
             pending = [event for event in self._changes if event.version > since]
             for event in pending:
                 since = event.version

@@ -61,15 +61,16 @@ def age(timestamp: str | None, now: datetime.datetime) -> str:
 
 def _predictors(document: Document) -> str:
     predictors = document["spec"]["predictors"]
+    n_variants = sum(not predictor.get("shadow") for predictor in predictors)
     return ", ".join(
-        f"{predictor['name']} {_weight(predictor, len(predictors))}" for predictor in predictors
+        f"{predictor['name']} {_weight(predictor, n_variants)}" for predictor in predictors
     )
 
 
-def _weight(predictor: dict[str, Any], n_predictors: int) -> str:
+def _weight(predictor: dict[str, Any], n_variants: int) -> str:
     if predictor.get("shadow"):
         return f"shadow {predictor.get('traffic') or 100}%"
-    return f"{predictor.get('traffic', 0) if n_predictors > 1 else 100}%"
+    return f"{predictor.get('traffic', 0) if n_variants > 1 else 100}%"
 
 
 def _status(field: str) -> Callable[[Document], str]:
