@@ -143,7 +143,12 @@ fi
 # uv installs into .venv with the wheels' checksums from the lock; see uv.sh for where uv is from.
 export PYTHON="$python"
 say "installing the $(grep -c '==' requirements.lock) packages of requirements.lock"
-sh scripts/uv.sh pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock ||
+install_packages() {
+    sh scripts/uv.sh pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+}
+# uv trusts the certificates it brings; behind a proxy with one of its own, only the system knows it.
+install_packages || { say "trying again with the certificates of this system" &&
+    UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 install_packages; } ||
     fail "the packages were not installed; the reason stands above. The first set-up needs the" \
         "package index, later ones do not. Run the same command again when that is mended"
 sh scripts/uv.sh pip install --quiet --python .venv/bin/python \

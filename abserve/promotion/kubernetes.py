@@ -11,6 +11,7 @@ import kubernetes.client
 import kubernetes.config
 import kubernetes.watch
 import urllib3.exceptions
+import yaml
 
 from abserve.errors import KubernetesError
 from abserve.seldon import SeldonDeployment
@@ -19,8 +20,16 @@ _GROUP, _VERSION, _PLURAL = "machinelearning.seldon.io", "v1", "seldondeployment
 _METRICS_PORT = "metrics"
 _METRICS_PATH = "prometheus"
 _TIMEOUT_SECONDS = 10
+_GRACE_SECONDS = 2
 _NOT_FOUND = 404
 _NOT_TO_BE_READ = (403, _NOT_FOUND)
+# The last two are what the client library makes of a file that is no kubeconfig at all.
+_NO_KUBECONFIG = (
+    kubernetes.config.ConfigException,
+    OSError,
+    yaml.YAMLError,
+    TypeError,
+)
 
 Document = dict[str, Any]
 
@@ -53,18 +62,20 @@ class Kubernetes:
 
     def __init__(self, kubeconfig: Path | None, namespace: str | None) -> None:
         file = str(kubeconfig) if kubeconfig else None
+        configuration = kubernetes.client.Configuration()
+        # A cluster that does not answer is to be reported now, not after three more tries.
+        configuration.retries = False
         try:
             _, context = kubernetes.config.list_kube_config_contexts(file)
-            client = kubernetes.config.new_client_from_config(file)
-        except (kubernetes.config.ConfigException, OSError) as error:
+            kubernetes.config.load_kube_config(file, client_configuration=configuration)
+        except _NO_KUBECONFIG as error:
             raise KubernetesError(
                 f"no cluster is known ({error}); start a local one with 'abserve up', or name a "
                 "kubeconfig with --kubeconfig or $KUBECONFIG"
             ) from error
-        self.server = str(client.configuration.host)
+        client = kubernetes.client.ApiClient(configuration)
+        self.server = str(configuration.host)
         self.namespace = namespace or context["context"].get("namespace") or "default"
-        # A cluster that does not answer is to be reported now, not after three more tries.
-        client.configuration.retries = False
         self._custom = kubernetes.client.CustomObjectsApi(client)
         self._core = kubernetes.client.CoreV1Api(client)
 
@@ -133,6 +144,8 @@ class Kubernetes:
             _PLURAL,
             field_selector=f"metadata.name={name}",
             timeout_seconds=max(1, int(timeout_seconds)),
+            # For a cluster that falls silent and does not end the watch itself.
+            _request_timeout=timeout_seconds + _GRACE_SECONDS,
         )
         with self._asking(), contextlib.closing(stream):
             for event in stream:
@@ -146,8 +159,9 @@ class Kubernetes:
                         f"SeldonDeployment {name!r} failed: {document['status']['description']}"
                     )
         state = (document.get("status") or {}).get("state") or "unknown"
+        found = "not Available as changed" if state == "Available" else f"{state}, not Available"
         raise KubernetesError(
-            f"SeldonDeployment {name!r} is {state}, not Available, after {timeout_seconds:g} s; "
+            f"SeldonDeployment {name!r} is {found}, after {timeout_seconds:g} s; "
             f"see 'kubectl describe sdep {name}'"
         )
 
@@ -191,6 +205,12 @@ class Kubernetes:
         try:
             yield
         except kubernetes.client.ApiException as error:
+            # The client library tells failures of TLS as refusals without a status.
+            if not error.status:
+                raise KubernetesError(
+                    f"{self.server} is not the server this kubeconfig was written for "
+                    f"({_message(error)}); use the one that 'abserve up' wrote last"
+                ) from error
             raise KubernetesError(
                 f"{self.server} refused ({error.status}): {_message(error)}"
             ) from error
@@ -239,7 +259,7 @@ def _message(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        return " ".join(str(error.reason).split())
 
 
 def model_name(document: Document) -> str:

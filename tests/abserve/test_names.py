@@ -16,7 +16,19 @@ def test_a_plain_name_is_a_models(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Iris", "iris.v1", "../iris", "a/b", "iris ", "iris\n", "-iris", "iris_", "ïris", "a" * 64],
+    [
+        "",
+        "Iris",
+        "iris.v1",
+        "../iris",
+        "a/b",
+        "iris ",
+        "iris\n",
+        "-iris",
+        "iris_",
+        "ïris",
+        "a" * 64,
+    ],
 )
 def test_a_name_that_would_need_escaping_is_no_models(name: str) -> None:
     with pytest.raises(DefinitionError, match="is no model name; expected at most 63"):

@@ -57,6 +57,7 @@ class Pods:
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.end_when_asked: Callable[[str], None] = lambda _: None
 
     def logs(self, namespace: str, name: str, n_lines: int | None) -> str:
         raise NotImplementedError
@@ -66,6 +67,7 @@ class Pods:
     ) -> tuple[int, str, bytes]:
         if (namespace, port, path) != ("shop", METRICS_PORT, "prometheus"):
             raise ApiError(400, f"no {path} on port {port} of {namespace}/{name}")
+        self.end_when_asked(name)
         if name not in self.texts:
             raise ApiError(503, f"pod {name!r} does not answer")
         return 200, "text/plain; version=0.0.4; charset=utf-8", self.texts[name].encode()
@@ -110,6 +112,7 @@ class LocalApi:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._do(self._hang_up)
         self._server.should_exit = True
         self._thread.join(_SECONDS)
         self._socket.close()
@@ -125,18 +128,27 @@ class LocalApi:
         while len(self.generations) == n_before and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def run_pod(self, name: str, predictor: str, text: str | None, *, ready: bool = True) -> None:
+    def run_pod(
+        self,
+        name: str,
+        predictor: str,
+        text: str | None,
+        *,
+        ready: bool = True,
+        stopping: bool = False,
+    ) -> None:
         """Show a replica of a predictor of iris, which exposes `text`."""
         if text is not None:
             self.pods.texts[name] = text
         labels = {"seldon-deployment-id": "iris", "seldon-app": f"iris-{predictor}"}
+        deleted = {"deletionTimestamp": "2026-01-02T03:04:05Z"} if stopping else {}
         port = {"name": "metrics", "containerPort": METRICS_PORT}
         self.create(
             POD,
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "metadata": {"name": name, "namespace": "shop", "labels": labels},
+                "metadata": {"name": name, "namespace": "shop", "labels": labels, **deleted},
                 "spec": {"containers": [{"name": "iris", "ports": [port]}]},
                 "status": {
                     "containerStatuses": [
@@ -152,12 +164,25 @@ class LocalApi:
             },
         )
 
+    def delete(self) -> None:
+        """Delete iris."""
+        self._do(lambda: self._store.delete(SELDON_DEPLOYMENT, "shop", "iris"))
+
+    def end_pod(self, name: str) -> None:
+        """End a replica, from within a request of the API."""
+        self._store.delete(POD, "shop", name)
+
     def publish_gateway(self, url: str) -> None:
         metadata = {"name": "abserve-gateway", "namespace": "kube-public"}
         self.create(
             CONFIG_MAP,
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"url": url}},
         )
+
+    def _hang_up(self) -> None:
+        """End connections that clients keep, instead of waiting until they do."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -172,10 +197,12 @@ class LocalApi:
             await operator
 
     async def _operate(self) -> None:
+        answered = set()
         async for event in self._store.watch(SELDON_DEPLOYMENT, None, 0):
-            generation = event.document["metadata"]["generation"]
-            seen = [each["metadata"]["generation"] for each in self.generations]
-            if event.change != "DELETED" and generation not in seen:
+            metadata = event.document["metadata"]
+            generation = (metadata["name"], metadata["generation"])
+            if event.change != "DELETED" and generation not in answered:
+                answered.add(generation)
                 self.operator(self._store, event.document)
                 self.generations.append(event.document)
 
@@ -187,4 +214,4 @@ class LocalApi:
 
 
 def _now() -> dt.datetime:
-    return dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    return dt.datetime.now(dt.UTC)
