@@ -50,8 +50,11 @@ class Context:
         return Kubernetes(home.kubeconfig, self.namespace)
 
     def repository_url(self, given: str | None) -> str:
-        """Return the repository to use: the one given, else the folder beside the cluster's."""
-        return given or self.home.repository.as_uri()
+        """Return the repository to use: given, the running local cluster's, or the home's own."""
+        if given:
+            return given
+        running = self.home.cluster()
+        return running.repository if running else self.home.repository.as_uri()
 
 
 def repository_option(command: _Command) -> _Command:
@@ -62,7 +65,8 @@ def repository_option(command: _Command) -> _Command:
         metavar="URL",
         help=(
             "Model repository: file:///folder, s3://bucket/prefix and so on. "
-            "By default $ABSERVE_REPOSITORY, else the folder 'repository' in --home."
+            "By default $ABSERVE_REPOSITORY, else that of the running local cluster, "
+            "else the folder 'repository' in --home."
         ),
     )(command)
 

@@ -3,6 +3,7 @@
 import math
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -50,16 +51,18 @@ _WIDE_STANDARD_ERRORS = 3.29
 @click.pass_obj
 def demo(context: Context, repository: str | None, n_requests: int, keep: bool) -> None:
     """Train two versions, serve both, split the traffic, feed back, promote."""
-    _Demo(context, context.repository_url(repository)).run(n_requests, keep=keep)
+    _Demo(context, repository).run(n_requests, keep=keep)
 
 
 class _Demo:
     """The steps of the demo, each said before it is done."""
 
-    def __init__(self, context: Context, repository: str) -> None:
+    def __init__(self, context: Context, repository: str | None) -> None:
         self._context = context
         self._home = context.home
-        self._repository = repository
+        # Of its own, so that the demo trains each time and what it tells to type works as well.
+        self._own_repository = self._home.folder / "demo-repository"
+        self._repository = repository or self._own_repository.as_uri()
         self._console = Console(highlight=False)
         self._n_steps = 0
         self._began = time.monotonic()
@@ -74,6 +77,7 @@ class _Demo:
                 f"a local cluster is already running in {self._home.folder}; stop it with "
                 "'abserve down', or give the demo a folder of its own with --home"
             )
+        shutil.rmtree(self._own_repository, ignore_errors=True)
         self._train()
         with self._cluster(keep=keep):
             cluster = self._apply()
@@ -100,7 +104,7 @@ class _Demo:
                     said = evaluation_in_words(published)
                 except VersionExistsError:
                     said = "published before; versions are immutable, so it serves as it is"
-            self._console.print(f"  {version}: {said}")
+            self._detail(f"{version}: {said}")
 
     @contextmanager
     def _cluster(self, *, keep: bool) -> Iterator[None]:
@@ -154,9 +158,12 @@ class _Demo:
             set_weights(
                 cluster, MODEL, Weights({"baseline": 50, "candidate": 50}), _TIMEOUT_SECONDS
             )
-            self._wait_for_requests(tally, 600)
+            before = tally.counts()
+            self._wait_for_requests(tally, tally.n_sent + 400)
         self._refuse_failures(tally)
-        self._detail(f"{tally.n_sent:,} requests meanwhile, 0 failed")
+        since = {version: n - before.get(version, 0) for version, n in tally.counts().items()}
+        shown = ", ".join(f"{v} {n / sum(since.values()):.1%}" for v, n in sorted(since.items()))
+        self._detail(f"{tally.n_sent:,} requests meanwhile, 0 failed; since the change: {shown}")
 
     def _promote(self, cluster: "Kubernetes") -> None:
         from abserve.promotion import promote, read_status
@@ -221,12 +228,12 @@ class _Demo:
         self._console.print(f"  {what}", markup=False, soft_wrap=True)
 
     def _say_how_to_repeat(self, *, keep: bool) -> None:
-        up = [] if keep else ["abserve up --detach"]
+        versions = [f"abserve train {MODEL} --version {version}" for version in _VERSIONS]
+        start = [] if keep else [*versions, "abserve up --detach"]
         self._console.print("The same by hand:" if not keep else "Go on by hand:")
         for line in [
             "export PATH=$PWD/.venv/bin:$PATH KUBECONFIG=" + str(self._home.kubeconfig),
-            *(f"abserve train {MODEL} --version {version}" for version in _VERSIONS),
-            *up,
+            *start,
             f"kubectl apply -k {MANIFESTS}",
             f"kubectl wait --for=condition=Ready sdep/{MODEL}",
             f"abserve status {MODEL}",

@@ -31,6 +31,10 @@ class Tally:
     def n_sent(self) -> int:
         return self.n_answered + len(self.failures)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many answers each version has given so far."""
+        return {version: len(times) for version, times in list(self.seconds.items())}
+
     def share(self, version: str) -> float:
         """Return the share of the answers that `version` gave, in [0, 1]."""
         return len(self.seconds.get(version, ())) / max(self.n_answered, 1)

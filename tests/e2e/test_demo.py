@@ -28,6 +28,8 @@ def test_the_demo_does_the_whole_loop_and_leaves_nothing(tmp_path: Path) -> None
     assert places == sorted(places)
     assert "300 requests, 0 failed" in said
     assert said.count("requests meanwhile, 0 failed") == 2
+    assert "50/50" in said
+    assert "since the change: v1" in said
     assert not (tmp_path / "cluster.json").exists()
     assert cluster.processes() == []
 
@@ -40,6 +42,9 @@ def test_the_demo_can_be_repeated_and_kept(repository: Path, tmp_path: Path) -> 
         assert done.returncode == 0, done.stdout + done.stderr
         assert "published before" in done.stdout
         assert infer(cluster.url()).json()["model_version"] == "v2"
+        # Training goes to where the running cluster reads from, and finds the version taken.
+        refused = cluster.abserve("train", "iris", "--version", "v1")
+        assert url in refused.stderr
         second = cluster.abserve("demo")
         assert second.returncode == 1
         assert "already running" in second.stderr
