@@ -39,7 +39,7 @@ class Context:
         from abserve.promotion import Kubernetes
 
         chosen = self.kubeconfig
-        if chosen is None and "KUBECONFIG" not in os.environ and self.home.kubeconfig.exists():
+        if chosen is None and not os.environ.get("KUBECONFIG") and self.home.kubeconfig.exists():
             chosen = self.home.kubeconfig
         return Kubernetes(chosen, self.namespace)
 

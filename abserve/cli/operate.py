@@ -23,10 +23,9 @@ def status_command(context: Context, name: str, gateway: str | None, as_json: bo
     if as_json:
         click.echo(json.dumps(status.to_json(), indent=2))
     else:
-        console = Console()
-        console.print(status_table(status))
+        Console().print(status_table(status))
         if status.gateway:
-            console.print(f"inference requests go to {status.gateway}", highlight=False)
+            click.echo(f"inference requests go to {status.gateway}")
 
 
 @click.command("weights")

@@ -3,19 +3,29 @@
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from abserve.promotion import DeploymentStatus, PredictorStatus
 
 _NOTHING = "-"
+_LARGE = 100
 
 
 def status_table(status: "DeploymentStatus") -> Table:
-    """Return one row per predictor."""
+    """Return one row per predictor; what a shadow gets and what is wrong stand below."""
     title = f"{status.name} in {status.namespace}: {status.state}"
+    notes = [
+        f"{each.name} gets copies of {each.weight} % of the requests"
+        for each in status.predictors
+        if each.shadow
+    ]
+    if status.description:
+        notes.append(status.description)
     table = Table(
         title=title,
-        caption=status.description or None,
+        # As text: a description may hold brackets, which are markup in a string.
+        caption=Text("\n".join(notes), style="table.caption") if notes else None,
         box=None,
         padding=(0, 1),
         pad_edge=False,
@@ -42,7 +52,11 @@ def status_table(status: "DeploymentStatus") -> Table:
 
 
 def milliseconds(seconds: float | None) -> str:
-    return _NOTHING if seconds is None else f"{seconds * 1000:.2f}"
+    if seconds is None:
+        return _NOTHING
+    value = seconds * 1000
+    # To three digits at least, and never wider than the column.
+    return f"{value:.2f}" if value < _LARGE else f"{value:.0f}"
 
 
 def share(value: float | None) -> str:
@@ -51,11 +65,10 @@ def share(value: float | None) -> str:
 
 def _cells(predictor: "PredictorStatus") -> tuple[str, ...]:
     counts = predictor.counts
-    shadow = "shadow " if predictor.shadow else ""
     return (
         predictor.name,
         predictor.version or _NOTHING,
-        f"{shadow}{predictor.weight} %",
+        _NOTHING if predictor.shadow else f"{predictor.weight} %",
         f"{predictor.n_ready}/{predictor.n_replicas}",
         str(counts.n_requests),
         str(counts.n_rejected + counts.n_failed),

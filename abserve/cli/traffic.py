@@ -25,7 +25,8 @@ class Tally:
 
     @property
     def n_answered(self) -> int:
-        return sum(len(times) for times in self.seconds.values())
+        # A copy, because a version may answer for the first time while this is counted.
+        return sum(len(times) for times in list(self.seconds.values()))
 
     @property
     def n_sent(self) -> int:
@@ -39,10 +40,10 @@ class Tally:
         """Return the share of the answers that `version` gave, in [0, 1]."""
         return len(self.seconds.get(version, ())) / max(self.n_answered, 1)
 
-    def quantile(self, version: str, q: float) -> float:
-        """Return a quantile of the time to an answer of `version`, in seconds."""
-        times = sorted(self.seconds[version])
-        return times[min(int(q * len(times)), len(times) - 1)]
+    def quantile(self, version: str, q: float) -> float | None:
+        """Return a quantile of the time to an answer of `version`, in seconds; None without any."""
+        times = sorted(self.seconds.get(version, ()))
+        return times[min(int(q * len(times)), len(times) - 1)] if times else None
 
 
 class Traffic:
@@ -106,7 +107,7 @@ class Traffic:
                     row, label = next(self._examples)
                 try:
                     version, seconds = self._ask(session, row, label)
-                except (requests.RequestException, KeyError, ValueError) as error:
+                except (requests.RequestException, KeyError, TypeError, ValueError) as error:
                     with self._lock:
                         tally.failures.append(f"{type(error).__name__}: {error}")
                 else:

@@ -30,6 +30,7 @@ from abserve.gateway import (
 
 _POLL_SECONDS = 0.01
 _IN_FORCE_SECONDS = 15.0
+_STOP_SECONDS = 5.0
 
 
 class Gateway:
@@ -94,10 +95,14 @@ class Gateway:
             self._log,
             self._folder,
         )
-        while not await self._answers():
-            if not child.running:
-                raise ClusterError(f"envoy ended while starting: {child.last_words()}")
-            await asyncio.sleep(_POLL_SECONDS)
+        try:
+            while not await self._answers():
+                if not child.running:
+                    raise ClusterError(f"envoy ended while starting: {child.last_words()}")
+                await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:  # cancelled: nobody else knows of the child yet
+            await child.stop(_STOP_SECONDS)
+            raise
         return child
 
     async def serve(self, route: Route) -> None:

@@ -24,32 +24,47 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from abserve.errors import ClusterError
 from abserve.schema import Value
 
 
 class ProcessRecord(Value):
-    """One process: `started` is its start time in seconds since the epoch, as psutil tells it."""
+    """One process: `started` is its start time in clock ticks since the machine was booted.
+
+    Not a time of day: setting the clock must not make a process somebody else's.
+    """
 
     name: str
     pid: int
-    started: float
+    started: int
 
     def find(self) -> psutil.Process | None:
         """Return the process if it is still the one that was recorded, else None."""
         try:
             process = psutil.Process(self.pid)
-            same = process.create_time() == self.started
+            same = _started(self.pid) == self.started
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+_RECORDS = TypeAdapter(tuple[ProcessRecord, ...])
 
 
 def record_of(name: str, pid: int) -> ProcessRecord:
     """Return the record of a process that is running now."""
-    return ProcessRecord(name=name, pid=pid, started=psutil.Process(pid).create_time())
+    return ProcessRecord(name=name, pid=pid, started=_started(pid))
+
+
+def _started(pid: int) -> int:
+    """Return field 22 of proc(5)'s ``stat``; the second, the name, may hold spaces and brackets."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return int(fields[19])
 
 
 class ClusterRecord(Value):
@@ -135,10 +150,9 @@ class Home:
     def processes(self) -> tuple[ProcessRecord, ...]:
         """Return the recorded processes that are still running."""
         try:
-            entries = json.loads(self._processes.read_bytes())
-        except (OSError, ValueError):
+            records = _RECORDS.validate_json(self._processes.read_bytes())
+        except (OSError, ValidationError):
             return ()
-        records = (ProcessRecord.model_validate(entry) for entry in entries)
         return tuple(record for record in records if record.find() is not None)
 
     def write_processes(self, records: Iterable[ProcessRecord]) -> None:

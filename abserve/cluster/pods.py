@@ -9,10 +9,8 @@ from abserve.cluster.api.kinds import POD
 from abserve.cluster.api.status import ApiError, not_found
 from abserve.cluster.api.store import Document, Store
 from abserve.cluster.ports import HOST
-from abserve.cluster.processes import tail
 from abserve.cluster.replica import Replica
 
-_ALL_LINES = 100_000
 _PROXY_SECONDS = 30.0
 
 # Our phases in Kubernetes' words.
@@ -64,9 +62,14 @@ class PodRegistry:
             self._store.delete(POD, *key)
 
     def logs(self, namespace: str, name: str, n_lines: int | None) -> str:
-        """Return the last lines of a replica's log, all of them if `n_lines` is None."""
-        lines = tail(self._find(namespace, name).log, n_lines or _ALL_LINES)
-        return "".join(f"{line}\n" for line in lines)
+        """Return a replica's log, or its last `n_lines` lines."""
+        try:
+            text = self._find(namespace, name).log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        if n_lines is None:
+            return text
+        return "".join(text.splitlines(keepends=True)[-n_lines:] if n_lines else [])
 
     async def proxy(
         self, namespace: str, name: str, port: int | None, path: str

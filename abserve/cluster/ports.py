@@ -59,6 +59,10 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+        except PermissionError as error:
+            raise ClusterError(
+                f"port {port} is for the superuser only; choose one above 1023"
+            ) from error
         except OSError:
             return False
     return True

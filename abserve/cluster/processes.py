@@ -113,7 +113,10 @@ def describe_exit(code: int) -> str:
     """Return how a process ended in words: "exited with code 1", "was killed by SIGKILL"."""
     if code >= 0:
         return f"exited with code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"was killed by signal {-code}"
 
 
 def stop_recorded(records: Sequence[ProcessRecord], grace_seconds: float = 10) -> None:
@@ -124,6 +127,7 @@ def stop_recorded(records: Sequence[ProcessRecord], grace_seconds: float = 10) -
             process.terminate()
     _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
     for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+        # Each leads a group of its own, see `Processes.start`; its children go with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=grace_seconds)

@@ -21,6 +21,7 @@ from abserve.errors import ClusterError
 
 BUCKET = "models"
 _COPY_SECONDS = 600
+_STOP_SECONDS = 5.0
 
 # rclone begins each line with the time and a level.
 _RCLONE_PREFIX = re.compile(r"^[0-9/]+ [0-9:]+ [A-Z]+\s*: ")
@@ -102,7 +103,11 @@ class RepositoryEndpoint:
             self._log,
             self._log.parent,
         )
-        await _wait_until_listening(child, self._port)
+        try:
+            await _wait_until_listening(child, self._port)
+        except BaseException:  # cancelled: nobody else knows of the child yet
+            await child.stop(_STOP_SECONDS)
+            raise
         return child
 
 
@@ -134,6 +139,7 @@ async def copy_model(
     process = await asyncio.create_subprocess_exec(
         program("rclone"),
         "copy",
+        "--",  # the rest are paths, whatever they look like
         uri,
         str(destination),
         stdin=asyncio.subprocess.DEVNULL,
@@ -148,10 +154,15 @@ async def copy_model(
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), _COPY_SECONDS)
-    except BaseException:
+    except TimeoutError:
+        raise ClusterError(
+            f"modelUri {uri} was not copied within {_COPY_SECONDS} s; check the connection to "
+            f"the model repository, the log is {log}"
+        ) from None
+    finally:
         if process.returncode is None:
             process.kill()
-        raise
+            await process.wait()
     with log.open("ab") as file:
         file.write(output)
     if process.returncode != 0:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from abserve.cluster.processes import Child, describe_exit
+from abserve.errors import ClusterError
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
@@ -32,7 +33,9 @@ class BackOff:
         if self._clock() - self._began > _STEADY_SECONDS:
             self._failures = 0
         self._failures += 1
-        return float(min(_FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS))
+        # Far beyond the longest delay, and before the float overflows, doubling ends.
+        n_doublings = min(self._failures - 1, 16)
+        return min(_FIRST_DELAY_SECONDS * 2.0**n_doublings, _LONGEST_DELAY_SECONDS)
 
 
 async def keep_running(
@@ -44,15 +47,18 @@ async def keep_running(
     """Start a process again whenever it ends, until this task is cancelled; then stop it."""
     back_off = BackOff(asyncio.get_running_loop().time)
     try:
+        back_off.begin()
         while True:
-            back_off.begin()
             code = await child.wait()
-            delay = back_off.next_delay()
-            report(
-                f"{child.name} {describe_exit(code)}: {child.last_words()}; "
-                f"starting it again in {delay:g} s"
-            )
-            await asyncio.sleep(delay)
-            child = await restart()
+            trouble = f"{child.name} {describe_exit(code)}: {child.last_words()}"
+            while not child.running:
+                delay = back_off.next_delay()
+                report(f"{trouble}; starting it again in {delay:g} s")
+                await asyncio.sleep(delay)
+                back_off.begin()
+                try:
+                    child = await restart()
+                except ClusterError as error:
+                    trouble = str(error)
     finally:
         await child.stop(grace_seconds)

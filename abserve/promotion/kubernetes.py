@@ -136,6 +136,8 @@ class Kubernetes:
             If it says that it failed, is deleted, or is not there in time.
         """
         document = self.get(name)
+        if _serves(document, generation):
+            return document
         stream = kubernetes.watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
             _GROUP,
@@ -143,6 +145,8 @@ class Kubernetes:
             self.namespace,
             _PLURAL,
             field_selector=f"metadata.name={name}",
+            # From what was just read on, so that a deletion since then is seen as well.
+            resource_version=document["metadata"]["resourceVersion"],
             timeout_seconds=max(1, int(timeout_seconds)),
             # For a cluster that falls silent and does not end the watch itself.
             _request_timeout=timeout_seconds + _GRACE_SECONDS,
@@ -152,12 +156,8 @@ class Kubernetes:
                 document = dict(event["object"])
                 if event["type"] == "DELETED":
                     raise KubernetesError(f"SeldonDeployment {name!r} was deleted meanwhile")
-                if is_available(document, generation):
+                if _serves(document, generation):
                     return document
-                if has_failed(document, generation):
-                    raise KubernetesError(
-                        f"SeldonDeployment {name!r} failed: {document['status']['description']}"
-                    )
         state = (document.get("status") or {}).get("state") or "unknown"
         found = "not Available as changed" if state == "Available" else f"{state}, not Available"
         raise KubernetesError(
@@ -252,6 +252,15 @@ def has_failed(document: Document, generation: int) -> bool:
     status = document.get("status") or {}
     observed = status.get("observedGeneration", generation)
     return status.get("state") == "Failed" and int(observed) >= generation
+
+
+def _serves(document: Document, generation: int) -> bool:
+    if has_failed(document, generation):
+        raise KubernetesError(
+            f"SeldonDeployment {document['metadata']['name']!r} failed: "
+            f"{document['status'].get('description') or 'the operator does not say why'}"
+        )
+    return is_available(document, generation)
 
 
 def _message(error: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from abserve.errors import KubernetesError
 from abserve.promotion.kubernetes import Document, Kubernetes, Pod
-from abserve.seldon import SeldonDeployment, gateway_path, service_name
+from abserve.seldon import SeldonDeployment, gateway_path, service_name, with_defaults
 from abserve.telemetry import ReplicaCounts, VersionCounts, add_counts, read_counts
 
 # Written by the local cluster, and on Kubernetes by whoever sets the gateway up: the resource's own
@@ -169,12 +169,9 @@ def _predictor_status(
 
 
 def _weights(deployment: SeldonDeployment) -> dict[str, int]:
-    """Return each predictor's weight; a lone variant has all, whatever its file says."""
-    lone = len(deployment.variants) == 1
-    return {
-        predictor.name: 100 if lone and not predictor.shadow else predictor.traffic or 0
-        for predictor in deployment.spec.predictors
-    }
+    """Return each predictor's weight, and of a shadow the share that it gets copies of."""
+    predictors = with_defaults(deployment).spec.predictors
+    return {each.name: each.traffic or 0 for each in predictors}
 
 
 def _infer_url(base: str, namespace: str, name: str, model: str) -> str:

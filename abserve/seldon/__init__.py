@@ -12,7 +12,7 @@
 Nothing here starts, stops or asks anything: documents in, values out.
 """
 
-from abserve.seldon.admission import admit, supported
+from abserve.seldon.admission import admit
 from abserve.seldon.changes import adopt, finish, roles, shift_all, weights_patch
 from abserve.seldon.defaults import mirror_percent, weights_of, with_defaults
 from abserve.seldon.environment import (
@@ -41,6 +41,7 @@ from abserve.seldon.resource import (
     SeldonPodSpec,
 )
 from abserve.seldon.status import PredictorState, build_status, state_of
+from abserve.seldon.support import supported
 
 __all__ = [
     "API_VERSION",

@@ -1,18 +1,13 @@
-"""Whether Seldon would take a SeldonDeployment, and whether one machine can run it.
+"""Whether Seldon would take a SeldonDeployment.
 
 `admit` asks what Seldon's validating webhook asks, so that a file refused here would be refused
-there. `supported` asks what only a machine without Kubernetes has to ask: what would change the
-answers a client gets is refused, what would not is named in a warning, and nothing is ignored in
-silence. Both find every fault before they raise.
+there. It finds every fault before it raises.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from abserve.seldon.faults import Fault, InvalidManifestError
 from abserve.seldon.naming import NO_ENGINE, SERVICE_NAME
-from abserve.seldon.pods import pod_faults, unheeded_fields, unheeded_in_pods
 from abserve.seldon.resource import (
     PredictiveUnit,
     Predictor,
@@ -24,7 +19,6 @@ UNKNOWN_IMPLEMENTATION = "UNKNOWN_IMPLEMENTATION"
 HUGGINGFACE_SERVER = "HUGGINGFACE_SERVER"
 
 _PROTOCOLS = ("seldon", "tensorflow", "kfserving", "v2")
-_OPEN_PROTOCOLS = ("v2", "kfserving")
 _TRANSPORTS = ("rest", "grpc")
 _SERVER_TYPES = ("rpc", "kafka")
 _BUILT_IN = ("SIMPLE_MODEL", "SIMPLE_ROUTER", "RANDOM_ABTEST", "AVERAGE_COMBINER")
@@ -32,23 +26,6 @@ _WITHOUT_TENSORFLOW = ("SKLEARN_SERVER", "XGBOOST_SERVER", "MLFLOW_SERVER", HUGG
 _SERVERS = (*_WITHOUT_TENSORFLOW, "TRITON_SERVER", "TENSORFLOW_SERVER", "TEMPO_SERVER")
 _KAFKA = ("KAFKA_BROKER", "KAFKA_INPUT_TOPIC", "KAFKA_OUTPUT_TOPIC")
 _TRANSPORT_OF = {"REST": "rest", "GRPC": "grpc"}
-
-# A Service is named after both, so each must be what a DNS name is made of.
-_DEPLOYMENT_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
-_PREDICTOR_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-
-_HEEDED_IN_SPEC = {
-    "name", "predictors", "annotations", "protocol", "transport", "replicas", "server_type",
-}  # fmt: skip
-_HEEDED_IN_PREDICTOR = {
-    "name", "graph", "component_specs", "replicas", "annotations", "labels", "traffic", "shadow",
-    "explainer",
-}  # fmt: skip
-_HEEDED_IN_NODE = {
-    "name", "children", "type", "implementation", "parameters", "model_uri",
-    "env_secret_ref_name", "storage_initializer_image",
-}  # fmt: skip
-_HEEDED_ANNOTATIONS = {NO_ENGINE, SERVICE_NAME}
 
 Faults = Iterator[Fault]
 
@@ -61,29 +38,13 @@ def admit(deployment: SeldonDeployment) -> None:
     InvalidManifestError
         If Seldon would refuse the deployment. It carries all faults.
     """
-    _raise_all(deployment, (_settings, _kafka, _predictors, _nodes, _endpoints, _traffic))
+    raise_all(deployment, (_settings, _kafka, _predictors, _nodes, _endpoints, _traffic))
 
 
-def supported(deployment: SeldonDeployment) -> tuple[str, ...]:
-    """Check that one machine gives the answers Kubernetes would give.
-
-    Returns
-    -------
-    tuple of str
-        Warnings: what stands in the file and has no effect on one machine.
-
-    Raises
-    ------
-    InvalidManifestError
-        If a client would get other answers than on Kubernetes. It carries all faults.
-    """
-    _raise_all(deployment, (_local_names, _local_settings, _local_predictors, pod_faults))
-    return tuple(_warnings(deployment))
-
-
-def _raise_all(
+def raise_all(
     deployment: SeldonDeployment, rules: tuple[Callable[[SeldonDeployment], Faults], ...]
 ) -> None:
+    """Raise one error with the faults that all `rules` find, if they find any."""
     faults = [fault for rule in rules for fault in rule(deployment)]
     if faults:
         raise InvalidManifestError(faults)
@@ -250,146 +211,3 @@ def _traffic(deployment: SeldonDeployment) -> Faults:
     if len(predictors) == 1 and 0 < total < WHOLE:
         message = f"found {total}, expected 100 for the only predictor; remove it"
         yield Fault("spec.predictors[0].traffic", message, "FieldValueInvalid")
-
-
-# What one machine asks.
-
-
-def _local_names(deployment: SeldonDeployment) -> Faults:
-    named = [("metadata.name", deployment.name, _DEPLOYMENT_NAME)]
-    named += [
-        (f"spec.predictors[{index}].name", predictor.name, _PREDICTOR_NAME)
-        for index, predictor in enumerate(deployment.spec.predictors)
-    ]
-    for field, name, pattern in named:
-        if not pattern.fullmatch(name):
-            yield Fault(
-                field,
-                f"found {name!r}, expected lower-case letters, digits and '-', because a Service "
-                "is named after it; rename it",
-                "FieldValueInvalid",
-            )
-
-
-def _local_settings(deployment: SeldonDeployment) -> Faults:
-    spec = deployment.spec
-    if spec.protocol not in _OPEN_PROTOCOLS:
-        found = repr(spec.protocol) if spec.protocol else "nothing, which is 'seldon',"
-        message = f"found {found}, expected v2: locally only the V2 protocol is served; change it"
-        yield Fault("spec.protocol", message, "FieldValueNotSupported")
-    if spec.transport == "grpc":
-        message = "found 'grpc', expected rest: the local gateway routes REST; remove it"
-        yield Fault("spec.transport", message, "FieldValueNotSupported")
-    if spec.server_type == "kafka":
-        message = "found 'kafka', expected rpc: there is no Kafka on one machine; remove it"
-        yield Fault("spec.serverType", message, "FieldValueNotSupported")
-
-
-def _local_predictors(deployment: SeldonDeployment) -> Faults:
-    if deployment.spec.replicas is not None and deployment.spec.replicas < 0:
-        yield _negative("spec.replicas", deployment.spec.replicas)
-    for index, predictor in enumerate(deployment.spec.predictors):
-        field = f"spec.predictors[{index}]"
-        no_engine = predictor.annotations.get(NO_ENGINE)
-        if no_engine is None or no_engine.lower() != "true":
-            found = "nothing" if no_engine is None else repr(no_engine)
-            yield Fault(
-                f"{field}.annotations[{NO_ENGINE}]",
-                f'found {found}, expected "true": there is no Seldon executor on one machine; '
-                "add the annotation, and Kubernetes does without it too",
-                "FieldValueRequired",
-            )
-        if not 0 <= (predictor.traffic or 0) <= WHOLE:
-            message = f"found {predictor.traffic}, expected a percentage from 0 to 100; change it"
-            yield Fault(f"{field}.traffic", message, "FieldValueInvalid")
-        if predictor.replicas is not None and predictor.replicas < 0:
-            yield _negative(f"{field}.replicas", predictor.replicas)
-        if predictor.explainer and predictor.explainer.type:
-            message = f"found {predictor.explainer.type!r}: no explainer runs locally; remove it"
-            yield Fault(f"{field}.explainer", message, "FieldValueForbidden")
-        yield from _local_graph(f"{field}.graph", predictor.graph)
-
-
-def _local_graph(field: str, node: PredictiveUnit) -> Faults:
-    if node.children:
-        message = "found a graph of several nodes, expected one: only the executor joins nodes"
-        yield Fault(f"{field}.children", f"{message}; remove them", "FieldValueForbidden")
-    if node.type not in {None, "MODEL"}:
-        message = f"found {node.type!r}, expected MODEL: nothing else runs locally; change it"
-        yield Fault(f"{field}.type", message, "FieldValueNotSupported")
-    if node.implementation not in {None, UNKNOWN_IMPLEMENTATION}:
-        yield Fault(
-            f"{field}.implementation",
-            f"found {node.implementation!r}: prepackaged servers are not yet on the local "
-            "cluster; remove it and use a container with the image abserve/runtimes",
-            "FieldValueNotSupported",
-        )
-    if not node.model_uri:
-        message = "found nothing, expected the version's folder, such as s3://models/iris/v1"
-        yield Fault(f"{field}.modelUri", f"{message}; add it", "FieldValueRequired")
-    elif node.model_uri.startswith("pvc://"):
-        message = f"found {node.model_uri!r}, but there are no volume claims on one machine"
-        yield Fault(f"{field}.modelUri", f"{message}; use s3://", "FieldValueNotSupported")
-    if node.storage_initializer_image:
-        message = f"found {node.storage_initializer_image!r}, but locally rclone copies the version"
-        yield Fault(f"{field}.storageInitializerImage", f"{message}; remove it",
-                    "FieldValueForbidden")  # fmt: skip
-    if node.endpoint and node.endpoint.type == "GRPC":
-        message = "found 'GRPC', expected REST: the local gateway routes REST; remove it"
-        yield Fault(f"{field}.endpoint.type", message, "FieldValueNotSupported")
-
-
-def _negative(field: str, replicas: int) -> Fault:
-    message = f"found {replicas}, expected 0 or more; change it"
-    return Fault(field, message, "FieldValueInvalid")
-
-
-# What one machine passes over, and says so.
-
-
-def _warnings(deployment: SeldonDeployment) -> Iterator[str]:
-    ignored = Counter(_without_indexes(field) for field in _unheeded(deployment))
-    if ignored:
-        yield f"no effect on one machine: {', '.join(ignored)}"
-    scaling = Counter(
-        f"spec.predictors[].componentSpecs[].{field}"
-        for predictor in deployment.spec.predictors
-        for pod in predictor.component_specs
-        for field, value in (
-            ("hpaSpec", pod.hpa_spec),
-            ("kedaSpec", pod.keda_spec),
-            ("pdbSpec", pod.pdb_spec),
-        )
-        if value
-    )
-    if scaling:
-        yield f"nothing scales on one machine, replicas stay as given: {', '.join(scaling)}"
-    nodes = list(dict.fromkeys(each.graph.name for each in deployment.spec.predictors))
-    if len(nodes) > 1:
-        yield (
-            f"graph nodes are named {', '.join(nodes)}: a request names one of them, and the other "
-            "predictors answer it with 404; give all the same name"
-        )
-
-
-def _unheeded(deployment: SeldonDeployment) -> Iterator[str]:
-    for where, annotations in (
-        ("metadata", deployment.metadata.annotations),
-        ("spec", deployment.spec.annotations),
-    ):
-        for name in annotations:
-            if name.startswith("seldon.io/"):
-                yield f"{where}.annotations[{name}]"
-    yield from unheeded_fields("spec", deployment.spec, _HEEDED_IN_SPEC)
-    for index, predictor in enumerate(deployment.spec.predictors):
-        field = f"spec.predictors[{index}]"
-        for name in predictor.annotations:
-            if name.startswith("seldon.io/") and name not in _HEEDED_ANNOTATIONS:
-                yield f"{field}.annotations[{name}]"
-        yield from unheeded_fields(field, predictor, _HEEDED_IN_PREDICTOR)
-        yield from unheeded_fields(f"{field}.graph", predictor.graph, _HEEDED_IN_NODE)
-    yield from unheeded_in_pods(deployment)
-
-
-def _without_indexes(field: str) -> str:
-    return re.sub(r"\[\d+\]", "[]", field)

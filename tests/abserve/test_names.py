@@ -41,7 +41,21 @@ def test_v_and_a_whole_number_is_a_versions_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "v", "1", "v0", "v01", "V1", "v-1", "v1.0", "v1 ", "v1\n", "v١", "v1000000000"]
+    "name",
+    [
+        "",
+        "v",
+        "1",
+        "v0",
+        "v01",
+        "V1",
+        "v-1",
+        "v1.0",
+        "v1 ",
+        "v1\n",
+        "v\N{ARABIC-INDIC DIGIT ONE}",
+        "v1000000000",
+    ],
 )
 def test_anything_else_is_no_versions_name(name: str) -> None:
     assert not is_version_name(name)

@@ -46,7 +46,8 @@ def decode(body: bytes) -> dict[str, Any]:
             "metadata": _metadata(_fields(message[1][0])),
             **convert(message),
         }
-    except (IndexError, KeyError, ValueError) as error:
+    # A number where bytes belong has neither a length nor text.
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ApiError(400, f"the body is damaged protobuf: {error!r}") from error
 
 

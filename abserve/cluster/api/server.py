@@ -3,10 +3,12 @@
 import asyncio
 import datetime
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -143,7 +145,11 @@ class Api:
 
     async def _list(self, kind: Kind, request: Request) -> Response:
         if request.query_params.get("watch") in {"true", "1"}:
-            return StreamingResponse(self._watch(kind, request), media_type="application/json")
+            # What cannot be read is refused before the answer has begun.
+            events = self._watch(
+                kind, request, _selection(request), _since(request), _timeout_seconds(request)
+            )
+            return StreamingResponse(events, media_type="application/json")
         documents = self._selected(kind, request)
         if _wants_table(request):
             shown = table(kind, documents, self._now())
@@ -201,7 +207,9 @@ class Api:
             raise ApiError(400, f"tailLines is {lines!r}; expected a whole number")
         namespace, name = _namespace(request), request.path_params["name"]
         self._store.get(POD, namespace, name)
-        return PlainTextResponse(self._pods.logs(namespace, name, int(lines) if lines else None))
+        return PlainTextResponse(
+            self._pods.logs(namespace, name, int(lines) if lines is not None else None)
+        )
 
     async def _proxy(self, request: Request) -> Response:
         namespace = _namespace(request)
@@ -219,19 +227,22 @@ class Api:
         namespace = request.path_params.get("namespace")
         return [document for document in self._store.list(kind, namespace) if wanted(document)]
 
-    async def _watch(self, kind: Kind, request: Request) -> AsyncIterator[bytes]:
-        query = request.query_params
-        wanted = _selection(request)
+    async def _watch(
+        self,
+        kind: Kind,
+        request: Request,
+        wanted: Callable[[Document], bool],
+        since: int,
+        seconds: float,
+    ) -> AsyncIterator[bytes]:
         shown = (lambda d: table(kind, [d], self._now())) if _wants_table(request) else _unchanged
-        since = int(query.get("resourceVersion") or 0)
-        initial = query.get("sendInitialEvents") == "true"
+        initial = request.query_params.get("sendInitialEvents") == "true"
         if initial or since == 0:
             since = self._store.version
             for document in self._selected(kind, request):
                 yield _line("ADDED", shown(document))
             if initial:
                 yield _line("BOOKMARK", _bookmark(kind, since))
-        seconds = float(query.get("timeoutSeconds") or 3600)
         changes = self._store.watch(kind, request.path_params.get("namespace"), since)
         try:
             async with asyncio.timeout(seconds):
@@ -259,7 +270,28 @@ def _content_type(request: Request) -> str:
 
 
 def _dry_run(request: Request) -> bool:
-    return "All" in request.query_params.getlist("dryRun")
+    given = [each for each in request.query_params.getlist("dryRun") if each]
+    if any(each != "All" for each in given):
+        raise ApiError(400, f"dryRun is {', '.join(given)}; expected All, or nothing")
+    return bool(given)
+
+
+def _since(request: Request) -> int:
+    text = request.query_params.get("resourceVersion") or "0"
+    if not text.isdecimal():
+        raise ApiError(400, f"resourceVersion is {text!r}; expected one that a list told")
+    return int(text)
+
+
+def _timeout_seconds(request: Request) -> float:
+    text = request.query_params.get("timeoutSeconds") or "3600"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ApiError(400, f"timeoutSeconds is {text!r}; expected a number of seconds")
+    return seconds
 
 
 def _wants_table(request: Request) -> bool:
@@ -276,8 +308,13 @@ def _without_status(kind: Kind, document: Document) -> Document:
 def _warning_headers(warnings: Sequence[str]) -> dict[str, str] | None:
     if not warnings:
         return None
-    text = "; ".join(warnings).replace("\\", "\\\\").replace('"', '\\"')
-    return {"Warning": f'299 - "{text}"'}
+    # They repeat names from the document, which may hold what a header must not.
+    text = "".join(
+        letter if letter.isascii() and letter.isprintable() else f"\\u{ord(letter):04x}"
+        for letter in "; ".join(warnings)
+    )
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return {"Warning": f'299 - "{quoted}"'}
 
 
 def _unchanged(document: Document) -> Document:
@@ -321,9 +358,9 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
     return JSONResponse(error.status, error.code)
 
 
-async def _answer_unknown_path(request: Request, _: Exception) -> Response:
+async def _answer_unknown_path(request: Request, error: Exception) -> Response:
     refusal = ApiError(
-        404,
+        error.status_code if isinstance(error, HTTPException) else 404,
         f"the local cluster has no {request.method} {request.url.path}; "
         "'kubectl api-resources' lists what it knows",
     )

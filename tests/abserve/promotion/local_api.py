@@ -6,11 +6,12 @@ import datetime as dt
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from abserve.cluster.admission import admission
 from abserve.cluster.api import Store
@@ -22,9 +23,10 @@ from abserve.cluster.kubeconfig import kubeconfig
 from tests.abserve.seldon.documents import Document, document
 
 METRICS_PORT = 6000
-_TOKEN = "only this test knows"
+TOKEN = "only this test knows"
 _SECONDS = 10
 
+T = TypeVar("T")
 Operator = Callable[[Store, Document], None]
 
 
@@ -73,36 +75,35 @@ class Pods:
         return 200, "text/plain; version=0.0.4; charset=utf-8", self.texts[name].encode()
 
 
-class LocalApi:
-    """The API on a port of its own; `operator` answers each new generation of a deployment."""
+class Server:
+    """One TLS server for many tests, each with an API of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.operator: Operator = serve
-        self.generations: list[Document] = []
-        self.pods = Pods()
-        self._store = Store(_now)
         certificate = make_certificate(folder, _now())
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        # asyncio sends at once only where a socket says that it speaks TCP.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.bind(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_bytes(
-            kubeconfig(self.url, certificate.certificate.read_bytes(), _TOKEN)
+            kubeconfig(self.url, certificate.certificate.read_bytes(), TOKEN)
         )
-        api = Api(self._store, _TOKEN, admission, self.pods, _now)
+        self.app: ASGIApp | None = None
         self._server = uvicorn.Server(
             uvicorn.Config(
-                api.app,
+                self._answer,
                 ssl_certfile=str(certificate.certificate),
                 ssl_keyfile=str(certificate.key),
                 log_config=None,
                 lifespan="off",
+                interface="asgi3",
                 timeout_graceful_shutdown=1,
             )
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "LocalApi":
+    def __enter__(self) -> "Server":
         self._thread.start()
         deadline = time.monotonic() + _SECONDS
         while not self._server.started:
@@ -112,10 +113,50 @@ class LocalApi:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._hang_up)
         self._server.should_exit = True
         self._thread.join(_SECONDS)
         self._socket.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` where the API is, and return what comes of it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_SECONDS)
+
+    def hang_up(self) -> None:
+        """End connections that clients keep, instead of waiting until they do."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.app is None:
+            raise RuntimeError("a request came after the end of its test")
+        await self.app(scope, receive, send)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._server.serve([self._socket]))
+
+
+class LocalApi:
+    """The API with nothing in it; `operator` answers each new generation of a deployment."""
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.url
+        self.kubeconfig = server.kubeconfig
+        self.operator: Operator = serve
+        self.generations: list[Document] = []
+        self.pods = Pods()
+        self._store = Store(_now)
+        self._server = server
+
+    def __enter__(self) -> "LocalApi":
+        self._server.app = Api(self._store, TOKEN, admission, self.pods, _now).app
+        self._operating = self._server.run(self._start_operator())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.run(self._end())
+        self._server.app = None
 
     def create(self, kind: Kind, value: Document) -> None:
         self._do(lambda: self._store.create(kind, value))
@@ -179,22 +220,14 @@ class LocalApi:
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"url": url}},
         )
 
-    def _hang_up(self) -> None:
-        """End connections that clients keep, instead of waiting until they do."""
-        for connection in list(self._server.server_state.connections):
-            connection.transport.abort()
+    async def _start_operator(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._operate())
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._serve())
-
-    async def _serve(self) -> None:
-        operator = asyncio.create_task(self._operate())
-        await self._server.serve([self._socket])
-        operator.cancel()
+    async def _end(self) -> None:
+        self._server.hang_up()
+        self._operating.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await operator
+            await self._operating
 
     async def _operate(self) -> None:
         answered = set()
@@ -210,7 +243,7 @@ class LocalApi:
         async def run() -> None:
             change()
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result(_SECONDS)
+        self._server.run(run())
 
 
 def _now() -> dt.datetime:

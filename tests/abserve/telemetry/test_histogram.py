@@ -60,7 +60,8 @@ def test_nothing_has_counted_nothing() -> None:
 
 
 def test_histograms_are_added_bucket_by_bucket() -> None:
-    assert TEN + TEN == Histogram((0.1, 0.5, 1.0, INFINITY), (4, 12, 16, 20))
+    twice = TEN + TEN
+    assert twice == Histogram((0.1, 0.5, 1.0, INFINITY), (4, 12, 16, 20))
 
 
 def test_nothing_added_changes_nothing() -> None:
