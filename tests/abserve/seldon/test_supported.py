@@ -88,6 +88,15 @@ def test_a_model_on_a_volume_claim_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "uri", ["/srv/models/iris/v1", ":sftp,ssh='touch x':/v1", "s3,env_auth=true:models/iris/v1"]
+)
+def test_a_model_lies_on_a_named_remote(uri: str) -> None:
+    where, message = refusal(with_node(modelUri=uri))
+    assert where == "spec.predictors[0].graph.modelUri"
+    assert "expected <remote>://<bucket>/<path>" in message
+
+
 def test_another_storage_initializer_is_refused() -> None:
     assert refusal(with_node(storageInitializerImage="mine:1"))[0] == (
         "spec.predictors[0].graph.storageInitializerImage"
