@@ -28,7 +28,7 @@ def test_two_thousand_requests_split_as_the_weights_say(
     iris_cluster: LocalCluster, examples: tuple[list[list[float]], list[str]]
 ) -> None:
     tally = send(iris_cluster, examples, 2000)
-    low, high = stats.binom.interval(0.999, 2000, 0.10)
+    low, high = stats.binom.interval(0.99999, 2000, 0.10)
     assert low <= len(tally.seconds["v2"]) <= high
     assert tally.n_answered == 2000
 
