@@ -18,7 +18,6 @@ is for.
 import base64
 import binascii
 import hmac
-import json
 import logging
 import os
 import secrets
@@ -27,6 +26,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+
+import orjson
 
 from abserve.errors import FeedbackError
 
@@ -113,7 +114,7 @@ class FeedbackTokens:
             The predicted class of each row, as a position in `classes`.
         """
         content = [model, version, request_id, int(self._clock()), list(classes), list(indices)]
-        body = json.dumps(content, separators=(",", ":")).encode()
+        body = orjson.dumps(content)
         compression = _PLAIN
         if len(body) >= _MIN_COMPRESSED_BYTES:
             smaller = zlib.compress(body)
@@ -145,7 +146,7 @@ class FeedbackTokens:
                 f"the response gave it, and start every replica with the same {KEY_VARIABLE}"
             )
         body = zlib.decompress(signed[_HEAD:]) if signed[1] == _ZLIB else signed[_HEAD:]
-        owner, version, request_id, assigned_at, classes, indices = json.loads(body)
+        owner, version, request_id, assigned_at, classes, indices = orjson.loads(body)
         if owner != model:
             raise FeedbackError(
                 f"the feedback token belongs to model {owner!r}, not {model!r}; "

@@ -6,9 +6,12 @@ which is served either way. Label values come from a version's artifact or from 
 signed, never from a client, so their number is bounded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
 _BUCKETS = (
@@ -65,3 +68,39 @@ def collectors() -> Collectors:
             multiprocess_mode="max",
         ),
     )
+
+
+class VersionMetrics:
+    """The time series of one version, found once: finding them again costs more than counting.
+
+    They exist from here on, at 0.
+
+    Parameters
+    ----------
+    model, version : str
+        Whose series.
+    classes : sequence of str
+        Its classes, in the order of their indices.
+    """
+
+    def __init__(self, model: str, version: str, classes: Sequence[str]) -> None:
+        metrics = collectors()
+        self.seconds = metrics.inference_seconds.labels(model, version)
+        self.ok = metrics.requests.labels(model, version, "ok")
+        self.rejected = metrics.requests.labels(model, version, "rejected")
+        self.failed = metrics.requests.labels(model, version, "failed")
+        self._predictions = [metrics.predictions.labels(model, version, each) for each in classes]
+        for outcome in ("correct", "incorrect"):
+            metrics.feedback.labels(model, version, outcome)
+
+    def count_answer(self, seconds: float, indices: NDArray[np.int64]) -> None:
+        """Count one answered request, and the classes it was answered with."""
+        self.seconds.observe(seconds)
+        self.ok.inc()
+        if len(indices) == 1:
+            self._predictions[int(indices[0])].inc()
+            return
+        counts = np.bincount(indices, minlength=len(self._predictions)).tolist()
+        for predictions, count in zip(self._predictions, counts, strict=True):
+            if count:
+                predictions.inc(count)

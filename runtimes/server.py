@@ -34,6 +34,7 @@ from pydantic import ValidationError
 
 from abserve.artifacts import MODEL_SETTINGS, SETTINGS
 from abserve.errors import AbserveError, ArtifactError
+from runtimes.fast_path import FastPath
 from runtimes.http_errors import answer_errors_as_json
 from runtimes.readiness import answer_readiness
 
@@ -91,6 +92,7 @@ class _RestServer(RESTServer):
 
     def _get_config(self) -> uvicorn.Config:
         config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
+        config.app = FastPath(self._app, self._settings, self._data_plane)
         config.http = "httptools"
         config.timeout_keep_alive = _KEEP_ALIVE_SECONDS
         config.timeout_graceful_shutdown = _DRAIN_SECONDS

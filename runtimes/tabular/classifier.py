@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import orjson
 from mlserver import MLModel, ModelSettings
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.types import (
     InferenceRequest,
     InferenceResponse,
     Parameters,
-    RequestOutput,
     ResponseOutput,
 )
 from mlserver.utils import get_model_uri
@@ -27,7 +27,8 @@ from abserve.artifacts import MODEL_ONNX, Metadata, read_metadata, verify
 from abserve.errors import ArtifactError
 from runtimes.feedback import FeedbackTokens, process_tokens
 from runtimes.ground_truth import GroundTruthCounter, feedback_handler, process_counted_rows
-from runtimes.metrics import collectors
+from runtimes.metrics import VersionMetrics, collectors
+from runtimes.plain_json import JsonAnswer, Tensor, parse_request
 from runtimes.tabular.rows import enumerate_names, read_rows, shorten
 from runtimes.tabular.session import OnnxClassifier
 
@@ -53,6 +54,18 @@ class _Version:
     session: OnnxClassifier
     tokens: FeedbackTokens
     ground_truth: GroundTruthCounter
+    metrics: VersionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one request is answered with: a class and the probabilities of all for each row."""
+
+    request_id: str
+    wanted: tuple[str, ...]
+    indices: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    token: str
 
 
 class TabularClassifier(MLModel):
@@ -94,17 +107,37 @@ class TabularClassifier(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         version = self._get_loaded()
-        with _measured(version):
-            # gRPC has no absent id, only an empty one. MLServer copies the request's to the
-            # response.
-            payload.id = _check_request_id(payload.id or str(uuid.uuid4()))
-            wanted = _check_outputs(payload.outputs)
-            rows = read_rows(payload.inputs, version.columns)
-            indices, probability = version.session.run(rows)
-            _check_finite(probability)
-            response = _respond(version, payload.id, wanted, indices, probability)
-        _count_predictions(version, indices)
+        start = perf_counter()
+        with _refusals_counted(version):
+            inputs = [
+                Tensor(each.name, each.shape, str(each.datatype), each.data.root)
+                for each in payload.inputs
+            ]
+            names = [output.name for output in payload.outputs or ()]
+            answer = _infer(version, payload.id, inputs, names)
+            response = _to_response(version, answer)
+        version.metrics.count_answer(perf_counter() - start, answer.indices)
+        # MLServer copies the request's id to the response.
+        payload.id = answer.request_id
         return response
+
+    def infer_json(self, body: bytes) -> JsonAnswer | None:
+        """Answer a request as `predict` would, from its bytes to the response's.
+
+        None if it is not a plain request with an answer; `predict` then says what is wrong.
+        """
+        version = self._loaded
+        request = parse_request(body)
+        if version is None or request is None:
+            return None
+        start = perf_counter()
+        try:
+            answer = _infer(version, request.request_id, request.inputs, request.outputs)
+        except MLServerError:
+            return None
+        content = orjson.dumps(_to_json(version, answer))
+        version.metrics.count_answer(perf_counter() - start, answer.indices)
+        return JsonAnswer(content, answer.request_id, version.metadata.version)
 
     def _count_ground_truth(self, body: Any) -> dict[str, Any]:
         return self._get_loaded().ground_truth.count(body)
@@ -136,47 +169,32 @@ def _open(uri: Path, name: str, version: str | None) -> _Version:
         session=OnnxClassifier(model, schema),
         tokens=tokens,
         ground_truth=GroundTruthCounter(name, schema.classes, tokens, process_counted_rows()),
+        metrics=VersionMetrics(name, metadata.version, schema.classes),
     )
 
 
 def _announce(version: _Version) -> None:
-    """Make the version's time series exist, at 0, before the first request."""
-    labels = (version.name, version.metadata.version)
-    metrics = collectors()
-    metrics.model_info.labels(
-        *labels, version.metadata.git_commit or "unknown", version.metadata.trained_at.isoformat()
+    """Let the metrics say that the version is loaded."""
+    collectors().model_info.labels(
+        version.name,
+        version.metadata.version,
+        version.metadata.git_commit or "unknown",
+        version.metadata.trained_at.isoformat(),
     ).set(1)
-    metrics.inference_seconds.labels(*labels)
-    for name in version.classes:
-        metrics.predictions.labels(*labels, name)
-    for outcome in ("ok", "rejected", "failed"):
-        metrics.requests.labels(*labels, outcome)
-    for outcome in ("correct", "incorrect"):
-        metrics.feedback.labels(*labels, outcome)
 
 
 @contextmanager
-def _measured(version: _Version) -> Iterator[None]:
-    """Count the request's outcome, and the time of those that are answered."""
-    labels = (version.name, version.metadata.version)
-    outcome = "failed"
-    start = perf_counter()
+def _refusals_counted(version: _Version) -> Iterator[None]:
+    """Count a request that gets no answer, as the client's fault or ours."""
     try:
         yield
-        outcome = "ok"
-        collectors().inference_seconds.labels(*labels).observe(perf_counter() - start)
     except MLServerError as error:
-        outcome = "rejected" if error.status_code < _SERVER_FAULT else "failed"
+        rejected = error.status_code < _SERVER_FAULT
+        (version.metrics.rejected if rejected else version.metrics.failed).inc()
         raise
-    finally:
-        collectors().requests.labels(*labels, outcome).inc()
-
-
-def _count_predictions(version: _Version, indices: NDArray[np.int64]) -> None:
-    counts = np.bincount(indices, minlength=len(version.classes))
-    for name, count in zip(version.classes, counts.tolist(), strict=True):
-        if count:
-            collectors().predictions.labels(version.name, version.metadata.version, name).inc(count)
+    except BaseException:
+        version.metrics.failed.inc()
+        raise
 
 
 def _check_request_id(request_id: str) -> str:
@@ -188,11 +206,11 @@ def _check_request_id(request_id: str) -> str:
     return request_id
 
 
-def _check_outputs(requested: Sequence[RequestOutput] | None) -> tuple[str, ...]:
+def _check_outputs(requested: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the outputs to answer with, each once, in the order asked for."""
     if not requested:
         return OUTPUTS
-    names = tuple(dict.fromkeys(output.name for output in requested))
+    names = tuple(dict.fromkeys(requested))
     if unknown := [name for name in names if name not in OUTPUTS]:
         raise InferenceError(
             f"output {shorten(unknown[0])} is not known; expected {enumerate_names(OUTPUTS)}"
@@ -209,49 +227,74 @@ def _check_finite(probability: NDArray[np.float32]) -> None:
         )
 
 
-def _respond(
-    version: _Version,
-    request_id: str,
-    wanted: Sequence[str],
-    indices: NDArray[np.int64],
-    probability: NDArray[np.float32],
-) -> InferenceResponse:
-    positions = indices.tolist()
-    n_rows = len(positions)
-    outputs = []
-    for name in wanted:
-        if name == LABEL:
-            # gRPC takes bytes only, and REST turns them into strings.
-            labels = [label.encode() for label in version.classes]
-            output = ResponseOutput(
-                name=LABEL,
-                shape=[n_rows, 1],
-                datatype="BYTES",
-                data=[labels[position] for position in positions],
-            )
-        else:
-            output = ResponseOutput(
-                name=PROBABILITY,
-                shape=[n_rows, len(version.classes)],
-                datatype="FP32",
-                parameters=Parameters(classes=list(version.classes)),
-                data=probability.ravel().tolist(),
-            )
-        outputs.append(output)
+def _infer(
+    version: _Version, request_id: str | None, inputs: Sequence[Tensor], outputs: Sequence[str]
+) -> _Answer:
+    """Classify what one request holds; the one way there is, whatever form the request had."""
+    # gRPC has no absent id, only an empty one.
+    checked_id = _check_request_id(request_id or str(uuid.uuid4()))
+    wanted = _check_outputs(outputs)
+    rows = read_rows(inputs, version.columns)
+    indices, probability = version.session.run(rows)
+    _check_finite(probability)
     token = version.tokens.sign(
         model=version.name,
         version=version.metadata.version,
-        request_id=request_id,
+        request_id=checked_id,
         classes=version.classes,
-        indices=positions,
+        indices=indices.tolist(),
     )
+    return _Answer(checked_id, wanted, indices, probability, token)
+
+
+def _outputs(version: _Version, answer: _Answer) -> Iterator[dict[str, Any]]:
+    """Yield the fields of each output, labels being strings."""
+    n_rows = len(answer.indices)
+    for name in answer.wanted:
+        if name == LABEL:
+            yield {
+                "name": LABEL,
+                "shape": [n_rows, 1],
+                "datatype": "BYTES",
+                "data": [version.classes[index] for index in answer.indices.tolist()],
+            }
+        else:
+            yield {
+                "name": PROBABILITY,
+                "shape": [n_rows, len(version.classes)],
+                "datatype": "FP32",
+                "parameters": {"classes": list(version.classes)},
+                "data": answer.probability.ravel().tolist(),
+            }
+
+
+def _to_json(version: _Version, answer: _Answer) -> dict[str, Any]:
+    """Return the response as the JSON values MLServer makes of `_to_response`."""
+    return {
+        "model_name": version.name,
+        "model_version": version.metadata.version,
+        "id": answer.request_id,
+        "parameters": {"feedback_token": answer.token},
+        "outputs": list(_outputs(version, answer)),
+    }
+
+
+def _to_response(version: _Version, answer: _Answer) -> InferenceResponse:
+    outputs = [ResponseOutput(**fields) for fields in _outputs(version, answer)]
+    for output in outputs:
+        if output.name == LABEL:
+            # gRPC takes bytes only, and REST turns them into strings.
+            output.data.root = [label.encode() for label in output.data.root]
     return InferenceResponse(
         model_name=version.name,
         model_version=version.metadata.version,
-        id=request_id,
+        id=answer.request_id,
         parameters=Parameters(
-            headers={"x-model-version": version.metadata.version, "x-request-id": request_id},
-            feedback_token=token,
+            headers={
+                "x-model-version": version.metadata.version,
+                "x-request-id": answer.request_id,
+            },
+            feedback_token=answer.token,
         ),
         outputs=outputs,
     )

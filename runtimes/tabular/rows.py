@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from mlserver.errors import InferenceError, MLServerError
-from mlserver.types import RequestInput
 from numpy.typing import NDArray
+
+from runtimes.plain_json import Tensor
 
 MATRIX = "features"
 MAX_ROWS = 10_000
@@ -53,12 +54,12 @@ def enumerate_names(names: Sequence[str], limit: int = 10) -> str:
     return listed if len(names) <= limit else f"{listed} and {len(names) - limit} more"
 
 
-def read_rows(inputs: Sequence[RequestInput], columns: Sequence[str]) -> NDArray[np.float32]:
+def read_rows(inputs: Sequence[Tensor], columns: Sequence[str]) -> NDArray[np.float32]:
     """Return the rows that the inputs of one request describe.
 
     Parameters
     ----------
-    inputs : sequence of RequestInput
+    inputs : sequence of Tensor
         Either one input ``features`` of shape (n_rows, n_columns), or for each column one input of
         that name, of shape (n_rows, 1) or (n_rows,). Any numeric datatype.
     columns : sequence of str
@@ -90,8 +91,8 @@ def read_rows(inputs: Sequence[RequestInput], columns: Sequence[str]) -> NDArray
 
 
 def _match_columns(
-    names: Sequence[str], inputs: Sequence[RequestInput], columns: Sequence[str]
-) -> dict[str, RequestInput]:
+    names: Sequence[str], inputs: Sequence[Tensor], columns: Sequence[str]
+) -> dict[str, Tensor]:
     expected = (
         f"expected one input {MATRIX!r} of shape [n, {len(columns)}], or one of shape [n, 1] "
         f"for each of the columns {enumerate_names(columns)}"
@@ -109,7 +110,7 @@ def _match_columns(
     return by_name
 
 
-def _read_matrix(tensor: RequestInput, columns: Sequence[str]) -> NDArray[np.float32]:
+def _read_matrix(tensor: Tensor, columns: Sequence[str]) -> NDArray[np.float32]:
     shape = tuple(tensor.shape)
     if len(shape) != 2 or shape[1] != len(columns):  # noqa: PLR2004 - a matrix has two axes
         raise InferenceError(
@@ -119,7 +120,7 @@ def _read_matrix(tensor: RequestInput, columns: Sequence[str]) -> NDArray[np.flo
     return _read_numbers(tensor, shape, columns).reshape(shape)
 
 
-def _read_column(tensor: RequestInput, column: str) -> NDArray[np.float32]:
+def _read_column(tensor: Tensor, column: str) -> NDArray[np.float32]:
     shape = tuple(tensor.shape)
     if len(shape) not in {1, 2} or shape[1:] not in {(), (1,)}:
         raise InferenceError(
@@ -129,10 +130,10 @@ def _read_column(tensor: RequestInput, column: str) -> NDArray[np.float32]:
 
 
 def _read_numbers(
-    tensor: RequestInput, shape: tuple[int, ...], columns: Sequence[str]
+    tensor: Tensor, shape: tuple[int, ...], columns: Sequence[str]
 ) -> NDArray[np.float32]:
     """Return the numbers in `tensor`, flat and in row order; `shape` is known to have its width."""
-    datatype = str(tensor.datatype)
+    datatype = tensor.datatype
     if datatype not in _FLOATS and datatype not in _INTEGERS:
         raise InferenceError(
             f"input {tensor.name!r} has datatype {shorten(datatype)}; expected a numeric one: "
@@ -148,7 +149,7 @@ def _read_numbers(
             f"{MAX_ROWS}, so send it in parts",
             _TOO_LARGE,
         )
-    flat = _flatten(tensor.name, tensor.data.root, shape)
+    flat = _flatten(tensor.name, tensor.data, shape)
     if not set(map(type, flat)) <= {int, float}:
         at = next(i for i, value in enumerate(flat) if type(value) not in {int, float})
         raise _misfit(tensor.name, at, columns, _json_name(flat[at]), "a number")
