@@ -34,6 +34,8 @@ from pydantic import ValidationError
 
 from abserve.artifacts import MODEL_SETTINGS, SETTINGS
 from abserve.errors import AbserveError, ArtifactError
+from runtimes.body_limit import BodyLimit, limit_from_environment
+from runtimes.closed import close_open_endpoints
 from runtimes.fast_path import FastPath
 from runtimes.http_errors import answer_errors_as_json
 from runtimes.readiness import answer_readiness
@@ -81,6 +83,8 @@ class _RestServer(RESTServer):
         super().__init__(settings, data_plane, model_repository_handlers)
         answer_errors_as_json(self._app)
         answer_readiness(self._app, data_plane)
+        close_open_endpoints(self._app)
+        self._limit_bytes = limit_from_environment()
 
     async def start(self) -> None:
         server = _HttpServer(self._get_config())
@@ -92,7 +96,9 @@ class _RestServer(RESTServer):
 
     def _get_config(self) -> uvicorn.Config:
         config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
-        config.app = FastPath(self._app, self._settings, self._data_plane)
+        config.app = BodyLimit(
+            FastPath(self._app, self._settings, self._data_plane), self._limit_bytes
+        )
         config.http = "httptools"
         config.timeout_keep_alive = _KEEP_ALIVE_SECONDS
         config.timeout_graceful_shutdown = _DRAIN_SECONDS

@@ -1,5 +1,6 @@
 """The server as a process, driven by clients that know nothing of us."""
 
+import gzip
 import json
 import re
 import signal
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.e2e
 
 # A folder of several versions has no settings.json of its own.
 WITHOUT_WORKERS = {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}
+
+WITH_LOADING = {"ABSERVE_REPOSITORY_API": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +269,7 @@ def test_the_server_keeps_a_connection_longer_than_the_gateway(server: ServerPro
 
 
 def test_the_server_is_ready_only_with_its_model(folder: Path, tmp_path: Path) -> None:
-    with running(OURS, folder, tmp_path / "logs") as server:
+    with running(OURS, folder, tmp_path / "logs", **WITH_LOADING) as server:
         assert server.wait_until_ready() <= {None, 503, 200}
         assert server.status("/v2/models/iris/ready") == 200
         assert server.post("/v2/repository/models/iris/unload", {}).status_code == 200
@@ -278,7 +281,7 @@ def test_the_server_is_ready_only_with_its_model(folder: Path, tmp_path: Path) -
 
 
 def test_a_version_is_reloaded_and_keeps_its_counts(folder: Path, tmp_path: Path) -> None:
-    with running(OURS, folder, tmp_path / "logs") as server:
+    with running(OURS, folder, tmp_path / "logs", **WITH_LOADING) as server:
         server.wait_until_ready()
         token = server.infer().json()["parameters"]["feedback_token"]
         body = {"feedback_token": token, "ground_truth": "setosa"}
@@ -398,3 +401,54 @@ def test_a_taken_port_is_named(folder: Path, tmp_path: Path) -> None:
         for variable in ("MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "MLSERVER_METRICS_PORT"):
             last = fail_to_start(folder, tmp_path / variable, **{variable: port})[-1]
             assert f"port {port} on 127.0.0.1 cannot be listened on" in last
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v2/repository/models/iris/load"),
+        ("POST", "/v2/repository/models/iris/unload"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v2/docs"),
+        ("GET", "/v2/docs/dataplane.json"),
+        ("GET", "/v2/models/iris/docs"),
+    ],
+)
+def test_what_need_not_be_open_is_closed(server: ServerProcess, method: str, path: str) -> None:
+    response = requests.request(method, server.url + path, json={}, timeout=10)
+    assert response.status_code == 404
+    assert response.json()["error"]
+    assert server.infer().status_code == 200
+
+
+def test_the_index_of_models_stays(server: ServerProcess) -> None:
+    index = server.post("/v2/repository/index", {})
+    assert index.status_code == 200
+    assert [each["name"] for each in index.json()] == ["iris"]
+
+
+def test_gzip_is_answered_like_the_same_without(server: ServerProcess) -> None:
+    packed = gzip.compress(json.dumps(REQUEST).encode())
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    url = f"{server.url}/v2/models/iris/infer"
+    answer = requests.post(url, data=packed, headers=headers, timeout=10)
+    assert answer.json()["outputs"] == server.infer().json()["outputs"]
+
+
+def test_a_body_beyond_the_limit_is_refused_and_the_server_lives(server: ServerProcess) -> None:
+    packed = gzip.compress(b" " * 100_000_000)
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    url = f"{server.url}/v2/models/iris/infer"
+    bomb = requests.post(url, data=packed, headers=headers, timeout=10)
+    assert bomb.status_code == 413
+    assert "unpacks to more than" in bomb.json()["error"]
+    large = requests.post(
+        url, data=b" " * 20_000_000, headers={"content-type": "application/json"}, timeout=10
+    )
+    assert large.status_code == 413
+    assert server.infer().status_code == 200
+
+
+def test_a_limit_that_is_no_number_stops_the_start(folder: Path, tmp_path: Path) -> None:
+    said = fail_to_start(folder, tmp_path / "logs", ABSERVE_MAX_BODY_BYTES="much")
+    assert "ABSERVE_MAX_BODY_BYTES is 'much'" in said[-1]
