@@ -4,7 +4,7 @@
 # ARGS=...    further arguments: make demo ARGS=--json, make test ARGS="-k weights"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint lock clean
+.PHONY: help setup demo test check lint bench lock clean
 # Output stays readable, and pytest's closing line comes last, under `make -j` too.
 .NOTPARALLEL:
 
@@ -31,6 +31,9 @@ lint: setup ## format, lint, types, and who may import whom
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
+
+bench: setup ## measure ours beside its peers (needs wrk: apt-get install wrk)
+	@$(VENV)/python -m benchmarks $(ARGS)
 
 lock: setup ## pin the dependencies again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --extra dev $(ARGS) --output-file requirements.lock pyproject.toml
