@@ -8,16 +8,9 @@ it is kept, and gzip is unpacked only as far as the limit, once for all that lie
 import json
 import os
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from abserve.errors import AbserveError
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from runtimes.asgi import App, Receive, Scope, Send, replay
 
 LIMIT_VARIABLE = "ABSERVE_MAX_BODY_BYTES"
 USUAL_LIMIT_BYTES = 16 * 1024 * 1024
@@ -72,10 +65,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         length, encoding = _what_is_sent(scope)
-        if encoding is None and length is not None and length <= self._limit:
-            await self._app(scope, receive, send)
-            return
-        if encoding is None and length is None and not _is_chunked(scope):
+        unstated = length is None and _is_chunked(scope)
+        if encoding is None and not unstated and (length or 0) <= self._limit:
             await self._app(scope, receive, send)
             return
         try:
@@ -89,7 +80,8 @@ class BodyLimit:
             await _refuse(error, send)
             return
         if body is not None:
-            await self._app(_with_body(scope, body), _given(body, receive), send)
+            whole = {"type": "http.request", "body": body, "more_body": False}
+            await self._app(_with_body(scope, body), replay([whole], receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Return the body, None if the client went away."""
@@ -168,17 +160,6 @@ def _with_body(scope: Scope, body: bytes) -> Scope:
         if name not in {b"content-encoding", b"content-length", b"transfer-encoding"}
     ]
     return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
-
-
-def _given(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives `body`, and then what the client does next."""
-    pending = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def given() -> Message:
-        message = next(pending, None)
-        return await receive() if message is None else message
-
-    return given
 
 
 async def _refuse(error: BodyRefusedError, send: Send) -> None:

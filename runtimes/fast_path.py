@@ -13,7 +13,6 @@ so.
 """
 
 import gzip
-from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -23,14 +22,8 @@ from mlserver.errors import MLServerError
 from mlserver.handlers import DataPlane
 from starlette_exporter import PrometheusMiddleware
 
+from runtimes.asgi import App, Headers, Message, Receive, Scope, Send, replay
 from runtimes.plain_json import JsonAnswer
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 # Headers that ask for something only the app does.
 _HANDED_ON = frozenset({b"content-encoding", b"inference-header-content-length"})
@@ -95,7 +88,7 @@ class FastPath:
         messages, body = await _read(receive)
         answer = model.infer_json(body) if body is not None else None
         if answer is None:
-            await self._app(scope, _replay(messages, receive), send)
+            await self._app(scope, replay(messages, receive), send)
             return
         headers = self._headers(model, answer)
         content = answer.body
@@ -192,14 +185,3 @@ async def _read(receive: Receive) -> tuple[list[Message], bytes | None]:
             return messages, None
         if not message.get("more_body", False):
             return messages, b"".join(each.get("body", b"") for each in messages)
-
-
-def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that gives `messages` again before it goes on."""
-    pending = iter(messages)
-
-    async def replayed() -> Message:
-        message = next(pending, None)
-        return await receive() if message is None else message
-
-    return replayed

@@ -30,6 +30,7 @@ from abserve.seldon import (
     SeldonDeployment,
     build_status,
     gateway_path,
+    infer_path,
     mirror_percent,
     with_defaults,
 )
@@ -191,7 +192,6 @@ class LocalDeployment:
         document = self._store.find(SELDON_DEPLOYMENT, self._namespace, self._name)
         if document is None:
             return
-        model = deployment.spec.predictors[0].graph.name
         status = build_status(
             deployment,
             [
@@ -204,7 +204,7 @@ class LocalDeployment:
                 )
                 for each in wanted
             ],
-            url=f"{self._gateway.url}{self._path}v2/models/{model}/infer",
+            url=self._gateway.url + infer_path(self._namespace, self._name, deployment.model),
             routed=self._routed == wanted and not trouble,
             now=self._now(),
             previous=document.get("status") or {},

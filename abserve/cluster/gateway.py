@@ -14,6 +14,7 @@ import aiohttp
 
 from abserve.cluster.home import write_atomically
 from abserve.cluster.ports import HOST, free_port
+from abserve.cluster.probes import says_yes
 from abserve.cluster.processes import Child, Processes
 from abserve.cluster.programs import program
 from abserve.errors import ClusterError
@@ -96,7 +97,8 @@ class Gateway:
             self._folder,
         )
         try:
-            while not await self._answers():
+            ready = f"http://{HOST}:{self._admin_port}/ready"
+            while not await says_yes(self._http, ready):
                 if not child.running:
                     raise ClusterError(f"envoy ended while starting: {child.last_words()}")
                 await asyncio.sleep(_POLL_SECONDS)
@@ -212,10 +214,3 @@ class Gateway:
             found.get(statistic, "0").isdecimal() and int(found.get(statistic, "0")) >= int(version)
             for statistic, version in changed.items()
         )
-
-    async def _answers(self) -> bool:
-        try:
-            async with self._http.get(f"http://{HOST}:{self._admin_port}/ready") as response:
-                return response.status == 200  # noqa: PLR2004 - HTTP's own number
-        except aiohttp.ClientError:
-            return False

@@ -75,7 +75,6 @@ class ClusterRecord(Value):
     repository: str
     api_url: str
     gateway_url: str
-    repository_endpoint: str | None
 
 
 class Home:

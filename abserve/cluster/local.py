@@ -131,7 +131,6 @@ class LocalCluster:
             repository=self._repository.url,
             api_url=api_url,
             gateway_url=gateway.url,
-            repository_endpoint=credentials.get("RCLONE_CONFIG_S3_ENDPOINT"),
         )
         self._home.write_cluster(record)
         for namespace in OWN_NAMESPACES:

@@ -25,6 +25,7 @@ import psutil
 
 from abserve.artifacts import MODEL_SETTINGS
 from abserve.cluster.ports import HOST, free_port
+from abserve.cluster.probes import says_yes
 from abserve.cluster.processes import Child, Processes, describe_exit
 from abserve.cluster.storage import copy_model
 from abserve.cluster.supervision import BackOff
@@ -32,7 +33,6 @@ from abserve.errors import AbserveError, ClusterError
 from abserve.seldon import Ports
 
 _POLL_SECONDS = 0.05
-_PROBE_SECONDS = 2.0
 _START_SECONDS = 120.0
 
 
@@ -189,8 +189,8 @@ class Replica:
         try:
             async with waited:
                 while not (
-                    await self._says_yes(f"{base}/health/ready")
-                    and await self._says_yes(f"{base}/models/{self.spec.model}/ready")
+                    await says_yes(self._http, f"{base}/health/ready")
+                    and await says_yes(self._http, f"{base}/models/{self.spec.model}/ready")
                 ):
                     if not child.running:
                         code = await child.wait()
@@ -205,15 +205,6 @@ class Replica:
                 f"the server was not ready for model {self.spec.model!r} within "
                 f"{_START_SECONDS:g} s, last said: {child.last_words()}"
             ) from None
-
-    async def _says_yes(self, url: str) -> bool:
-        try:
-            async with self._http.get(
-                url, timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS)
-            ) as response:
-                return response.status == 200  # noqa: PLR2004 - HTTP's own number
-        except (aiohttp.ClientError, TimeoutError):
-            return False
 
     def _connected(self) -> bool:
         if self._child is None or not self._child.running or self.ports is None:

@@ -13,8 +13,7 @@ changes, each in force before the next:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from abserve.promotion.kubernetes import Document, Kubernetes
-from abserve.promotion.status import deployment_generation
+from abserve.promotion.kubernetes import Document, Kubernetes, generation_of
 from abserve.seldon import adopt, finish, roles, shift_all, weights_patch
 from abserve.weights import Weights
 
@@ -83,4 +82,4 @@ def _change(
     timeout_seconds: float,
 ) -> Document:
     changed = cluster.patch(name, patch(cluster.get(name)))
-    return cluster.wait_until_available(name, deployment_generation(changed), timeout_seconds)
+    return cluster.wait_until_available(name, generation_of(changed), timeout_seconds)

@@ -14,7 +14,6 @@ import urllib3.exceptions
 import yaml
 
 from abserve.errors import KubernetesError
-from abserve.seldon import SeldonDeployment
 
 _GROUP, _VERSION, _PLURAL = "machinelearning.seldon.io", "v1", "seldondeployments"
 _METRICS_PORT = "metrics"
@@ -238,6 +237,10 @@ class Kubernetes:
         )
 
 
+def generation_of(document: Document) -> int:
+    return int(document["metadata"].get("generation", 0))
+
+
 def is_available(document: Document, generation: int) -> bool:
     """Tell whether the cluster serves the object as of `generation`.
 
@@ -269,11 +272,6 @@ def _message(error: Any) -> str:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
         return " ".join(str(error.reason).split())
-
-
-def model_name(document: Document) -> str:
-    """Return the model's name: that of the graph node, which all predictors share."""
-    return SeldonDeployment.parse(document).spec.predictors[0].graph.name
 
 
 def _pod(item: Any) -> Pod:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from abserve.errors import KubernetesError
-from abserve.promotion.kubernetes import Document, Kubernetes, Pod
-from abserve.seldon import SeldonDeployment, gateway_path, service_name, with_defaults
+from abserve.promotion.kubernetes import Kubernetes, Pod
+from abserve.seldon import SeldonDeployment, infer_path, service_name, with_defaults
 from abserve.telemetry import ReplicaCounts, VersionCounts, add_counts, read_counts
 
 # Written by the local cluster, and on Kubernetes by whoever sets the gateway up: the resource's own
@@ -96,7 +96,7 @@ def read_status(cluster: Kubernetes, name: str, gateway: str | None = None) -> D
     """
     document = cluster.get(name)
     deployment = SeldonDeployment.parse(document)
-    model = deployment.spec.predictors[0].graph.name
+    model = deployment.model
     pods = cluster.pods(name)
     replicas = {pod.name: _replica_counts(cluster, pod, name, model) for pod in pods}
     by_version = add_counts(counts for counts in replicas.values() if counts is not None)
@@ -109,7 +109,7 @@ def read_status(cluster: Kubernetes, name: str, gateway: str | None = None) -> D
         model=model,
         state=status.get("state") or "Creating",
         description=status.get("description") or "",
-        gateway=_infer_url(base, cluster.namespace, name, model) if base else None,
+        gateway=base.rstrip("/") + infer_path(cluster.namespace, name, model) if base else None,
         predictors=tuple(
             _predictor_status(
                 predictor.name,
@@ -172,11 +172,3 @@ def _weights(deployment: SeldonDeployment) -> dict[str, int]:
     """Return each predictor's weight, and of a shadow the share that it gets copies of."""
     predictors = with_defaults(deployment).spec.predictors
     return {each.name: each.traffic or 0 for each in predictors}
-
-
-def _infer_url(base: str, namespace: str, name: str, model: str) -> str:
-    return f"{base.rstrip('/')}{gateway_path(namespace, name)}v2/models/{model}/infer"
-
-
-def deployment_generation(document: Document) -> int:
-    return int(document["metadata"].get("generation", 0))

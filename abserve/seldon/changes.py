@@ -54,7 +54,7 @@ def roles(document: Mapping[str, Any]) -> tuple[str, str]:
         )
     if BASELINE in names and CANDIDATE in names:
         return BASELINE, CANDIDATE
-    if len(names) > 2:  # noqa: PLR2004
+    if len(names) > 2:  # noqa: PLR2004 - beyond two, their names must tell
         raise ManifestError(
             f"found predictors {', '.join(names)}, expected two of them to be named "
             f"{BASELINE!r} and {CANDIDATE!r}; rename them"

@@ -41,6 +41,11 @@ def gateway_path(namespace: str, name: str) -> str:
     return f"/seldon/{namespace}/{name}/"
 
 
+def infer_path(namespace: str, name: str, model: str) -> str:
+    """Return the path under which the gateway takes a SeldonDeployment's inference requests."""
+    return f"{gateway_path(namespace, name)}v2/models/{model}/infer"
+
+
 def virtual_service_name(deployment: SeldonDeployment) -> str:
     return shortened(deployment.name)
 

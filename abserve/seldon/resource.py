@@ -324,6 +324,11 @@ class SeldonDeployment(SeldonValue):
         return self.metadata.namespace or "default"
 
     @property
+    def model(self) -> str:
+        """The model's name: that of the first graph node, which a request names."""
+        return self.spec.predictors[0].graph.name
+
+    @property
     def variants(self) -> tuple[Predictor, ...]:
         """The predictors whose responses reach a client: all but shadows."""
         return tuple(each for each in self.spec.predictors if not each.shadow)

@@ -34,7 +34,6 @@ def cluster_of(process: ProcessRecord) -> ClusterRecord:
         repository="file:///repository",
         api_url="https://127.0.0.1:6443",
         gateway_url="http://localhost:8080",
-        repository_endpoint=None,
     )
 
 

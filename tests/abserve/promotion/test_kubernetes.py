@@ -10,7 +10,7 @@ import pytest
 from abserve.cluster.api.kinds import CONFIG_MAP
 from abserve.errors import KubernetesError
 from abserve.promotion import Kubernetes
-from abserve.promotion.kubernetes import Pod, has_failed, is_available, model_name
+from abserve.promotion.kubernetes import Pod, has_failed, is_available
 from tests.abserve.promotion.local_api import METRICS_PORT, LocalApi, do_nothing, fail
 from tests.abserve.seldon.documents import document
 
@@ -297,10 +297,6 @@ def test_available_is_what_serves_the_generation_asked_for(
 )
 def test_failed_is_what_failed_at_the_generation_asked_for(status: dict, failed: bool) -> None:
     assert has_failed({"status": status}, 2) is failed
-
-
-def test_a_model_is_named_by_its_graph_node() -> None:
-    assert model_name(document()) == "iris"
 
 
 def test_replicas_are_told_with_their_service_and_port(api: LocalApi, cluster: Kubernetes) -> None:

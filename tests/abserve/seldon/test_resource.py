@@ -187,6 +187,10 @@ def test_variants_are_the_predictors_that_are_no_shadows() -> None:
     assert deployment.shadow is deployment.predictor("b")
 
 
+def test_a_model_is_named_by_its_graph_node() -> None:
+    assert SeldonDeployment.parse(document()).model == "iris"
+
+
 def test_there_may_be_no_shadow() -> None:
     assert parsed().shadow is None
 
