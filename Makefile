@@ -37,8 +37,9 @@ bench: setup ## measure ours beside its peers (needs wrk: apt-get install wrk)
 
 lock: setup ## pin the dependencies again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --extra dev $(ARGS) --output-file requirements.lock pyproject.toml
-	@# The image serves with the very versions that were tested.
-	$(COMPILE) --constraint requirements.lock --output-file requirements-serving.lock pyproject.toml
+	@# The image serves with the very versions that were tested, and has every runtime.
+	$(COMPILE) --extra image --extra sklearn --extra signing --constraint requirements.lock \
+		--output-file requirements-serving.lock pyproject.toml
 	echo uv | $(COMPILE) --no-annotate $(ARGS) --output-file scripts/requirements-uv.lock -
 
 clean: ## remove .venv and the caches; versions and the local cluster stay
