@@ -7,18 +7,21 @@
     ├── model.skops           the fitted scikit-learn pipeline, for audit
     ├── model-settings.json   how MLServer loads this folder
     ├── settings.json         how MLServer serves it
-    ├── metadata.json         lineage, evaluation, schema
-    └── checksums.json        SHA-256 of each file above; written last, it makes the version
+    ├── metadata.json         lineage, evaluation, schema, reference distribution
+    ├── signature.json        who published it, if it is signed: covers every other file
+    └── checksums.json        SHA-256 of each file above but the signature; written last, it makes
+                              the version
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from abserve.errors import ArtifactError
 from abserve.schema import Schema, Value
@@ -28,7 +31,14 @@ MODEL_SKOPS = "model.skops"
 MODEL_SETTINGS = "model-settings.json"
 SETTINGS = "settings.json"
 METADATA = "metadata.json"
+SIGNATURE = "signature.json"
 CHECKSUMS = "checksums.json"
+
+# Beyond the first so many features of a schema, nothing is described and nothing is watched: a
+# picture has thousands, and neither a file nor a dashboard of them would be read.
+MAX_REFERENCE_FEATURES = 50
+
+_SUM_TOLERANCE = 1e-6
 
 
 class Parity(Value):
@@ -39,10 +49,49 @@ class Parity(Value):
     largest_probability_difference: float
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Distribution(Value):
+    """What one feature was like in the rows a version was fitted on: the share of rows per bin.
+
+    `edges` lie between the bins, ascending: a bin holds the values above the edge before it, up to
+    and with the edge after it; the first and the last bin are open. `shares` are one more than the
+    edges. Where values may be missing, the rows without one are a bin of their own, `missing`.
+    """
+
+    edges: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    shares: tuple[_Share, ...]
+    missing: _Share | None = None
+
+    @model_validator(mode="after")
+    def _edges_in_order(self) -> Self:
+        for lower, upper in pairwise(self.edges):
+            if lower >= upper:
+                raise ValueError(f"edge {lower} is not below the next, {upper}")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if len(self.shares) != len(self.edges) + 1:
+            raise ValueError(
+                f"there are {len(self.shares)} shares and {len(self.edges)} edges, "
+                "expected one more share than edges"
+            )
+        if not self.edges and self.missing is None:
+            raise ValueError("there is one bin only, which everything fits; expected two or more")
+        total = sum(self.shares) + (self.missing or 0.0)
+        if abs(total - 1) > _SUM_TOLERANCE:
+            raise ValueError(f"the shares sum to {total}, not 1")
+        return self
+
+
 class Metadata(Value):
     """What a version says of itself; the content of ``metadata.json``.
 
     `evaluation` holds metrics by name, measured on the `n_held_out` rows the estimator never saw.
+    `reference` describes the rows it was fitted on, by feature, for at most the first
+    `MAX_REFERENCE_FEATURES`; versions published before there was one have none.
     """
 
     model: str
@@ -59,6 +108,13 @@ class Metadata(Value):
     evaluation: Mapping[str, float]
     parity: Parity
     schema_: Schema = Field(alias="schema")
+    reference: Mapping[str, Distribution] = {}
+
+    @model_validator(mode="after")
+    def _reference_names_features(self) -> Self:
+        if unknown := sorted(self.reference.keys() - set(self.schema_.feature_names)):
+            raise ValueError(f"the reference describes {unknown[0]!r}, which is no feature")
+        return self
 
 
 def to_json(value: Any) -> bytes:
@@ -79,6 +135,8 @@ def seal(files: Mapping[str, bytes]) -> dict[str, bytes]:
 def verify(folder: Path) -> None:
     """Check that `folder` holds exactly the files it was published with.
 
+    A signature may have been added since: it covers the checksums, and is no part of them.
+
     Parameters
     ----------
     folder : Path
@@ -91,10 +149,8 @@ def verify(folder: Path) -> None:
     """
     sums = _read_checksums(folder)
     found = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != CHECKSUMS
-    }
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    } - {CHECKSUMS, SIGNATURE}
     if missing := sorted(sums.keys() - found):
         raise ArtifactError(f"{folder} lacks {missing[0]}, which {CHECKSUMS} names; copy it again")
     if extra := sorted(found - sums.keys()):

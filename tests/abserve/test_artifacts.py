@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from abserve.artifacts import Metadata, Parity, read_metadata, seal, to_json, verify
+from abserve.artifacts import Distribution, Metadata, Parity, read_metadata, seal, to_json, verify
 from abserve.errors import ArtifactError
 from abserve.schema import Feature, Schema
 
@@ -126,3 +126,72 @@ def test_metadata_that_say_something_else_are_refused(folder: Path) -> None:
     (folder / "metadata.json").write_bytes(to_json({**written, "seed": "seven"}))
     with pytest.raises(ArtifactError, match=r"is not a version's metadata: seed: "):
         read_metadata(folder)
+
+
+def with_reference(**reference: object) -> bytes:
+    written = METADATA.model_dump(mode="json", by_alias=True)
+    return to_json({**written, "reference": reference})
+
+
+def test_metadata_of_older_versions_have_no_reference(folder: Path) -> None:
+    written = METADATA.model_dump(mode="json", by_alias=True)
+    del written["reference"]
+    (folder / "metadata.json").write_bytes(to_json(written))
+    assert read_metadata(folder).reference == {}
+
+
+def test_a_reference_is_read_as_it_was_written(folder: Path) -> None:
+    edge = 0.10000000149011612  # 0.1 in FP32
+    content = with_reference(width_cm={"edges": [edge, 2], "shares": [0.5, 0.25, 0.25]})
+    (folder / "metadata.json").write_bytes(content)
+    assert read_metadata(folder).reference == {
+        "width_cm": Distribution(edges=(edge, 2.0), shares=(0.5, 0.25, 0.25))
+    }
+
+
+def test_a_reference_describes_features_only(folder: Path) -> None:
+    content = with_reference(height_cm={"edges": [1], "shares": [0.5, 0.5]})
+    (folder / "metadata.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match="the reference describes 'height_cm', which is no"):
+        read_metadata(folder)
+
+
+@pytest.mark.parametrize(
+    ("edges", "shares", "missing"),
+    [
+        ((1.0,), (0.5, 0.5), None),
+        ((1.0,), (0.5, 0.5), 0.0),
+        ((1.0,), (0.25, 0.25), 0.5),
+        ((), (0.0,), 1.0),
+        ((1.0, 2.0), (1 / 3, 1 / 3, 1 / 3), None),
+        ((1.0,), (0.5, 0.5000009), None),
+    ],
+)
+def test_shares_of_all_bins_sum_to_one(
+    edges: tuple[float, ...], shares: tuple[float, ...], missing: float | None
+) -> None:
+    assert Distribution(edges=edges, shares=shares, missing=missing).shares == shares
+
+
+@pytest.mark.parametrize(
+    ("edges", "shares", "missing", "error"),
+    [
+        ((1.0,), (0.5, 0.4), None, "the shares sum to 0.9, not 1"),
+        ((1.0,), (0.5, 0.5), 0.1, "the shares sum to 1.1, not 1"),
+        ((1.0,), (0.5, 0.500002), None, "the shares sum to"),
+        ((1.0,), (1.5, -0.5), None, "less than or equal to 1"),
+        ((1.0,), (1.0,), None, "there are 1 shares and 1 edges, expected one more"),
+        ((), (0.5, 0.5), None, "there are 2 shares and 0 edges"),
+        ((), (1.0,), None, "one bin only, which everything fits"),
+        ((2.0, 1.0), (0.5, 0.5, 0.0), None, "edge 2.0 is not below the next, 1.0"),
+        ((1.0, 1.0), (0.5, 0.5, 0.0), None, "edge 1.0 is not below the next"),
+        ((float("nan"),), (0.5, 0.5), None, "finite number"),
+        ((float("inf"),), (0.5, 0.5), None, "finite number"),
+        ((1.0,), (0.5, float("nan")), None, "less than or equal to 1"),
+    ],
+)
+def test_a_distribution_that_is_none_is_refused(
+    edges: tuple[float, ...], shares: tuple[float, ...], missing: float | None, error: str
+) -> None:
+    with pytest.raises(ValidationError, match=error):
+        Distribution(edges=edges, shares=shares, missing=missing)
