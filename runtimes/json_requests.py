@@ -1,100 +1,97 @@
-"""Plain inference requests in JSON: most of them, read without a model of the whole protocol.
+"""Inference requests in JSON, read without MLServer's model of the whole protocol.
 
-A request is plain if it holds an id, tensors of lists, and perhaps names of outputs, each of the
-type the protocol gives it. Whatever holds more than that, or something else, is no fault: it is
-left to MLServer, which knows the whole protocol and how to say what is wrong.
+Most requests hold an id, tensors of numbers and perhaps names of outputs: they are read into arrays
+in one pass that checks the types on the way. Whatever holds more than that, or something else, is
+no fault: it is left to MLServer, which knows the whole protocol and how to say what is wrong.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import struct
+from typing import Any
 
-import orjson
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-_REQUEST_KEYS = frozenset({"id", "inputs", "outputs", "parameters"})
-_INPUT_KEYS = frozenset({"name", "shape", "datatype", "data", "parameters"})
-_OUTPUT_KEYS = frozenset({"name", "parameters"})
+from runtimes.inference import Request, Tensor
 
 
-class Tensor(NamedTuple):
-    """One input of a request, as the client sent it: what it holds is not checked yet."""
+class _Output(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What an input says beside its data."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: Any
+    parameters: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlainRequest:
-    """What a plain request says; `outputs` are the names asked for, none meaning all."""
-
-    request_id: str | None
-    inputs: list[Tensor]
-    outputs: list[str]
+class _FlatInput(_Head, forbid_unknown_fields=True, gc=False, kw_only=True):
+    data: list[float]
 
 
-@dataclass(frozen=True, slots=True)
-class JsonAnswer:
-    """A response as it goes over the wire, and what its headers say."""
-
-    body: bytes
-    request_id: str
-    version: str
+class _NestedInput(_Head, forbid_unknown_fields=True, gc=False, kw_only=True):
+    data: list[list[float]]
 
 
-def parse_request(body: bytes) -> PlainRequest | None:
-    """Return what `body` says, or None if it is no plain request."""
+class _Flat(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    inputs: list[_FlatInput]
+    id: str | None = None
+    outputs: list[_Output] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Nested(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    inputs: list[_NestedInput]
+    id: str | None = None
+    outputs: list[_Output] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+_decode_flat = msgspec.json.Decoder(_Flat).decode
+_decode_nested = msgspec.json.Decoder(_Nested).decode
+
+
+def parse_plain(body: bytes) -> Request | None:
+    """Return what `body` says, or None if it is no plain request: see the module."""
+    found: _Flat | _Nested
     try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if type(request) is not dict or not request.keys() <= _REQUEST_KEYS:
-        return None
-    request_id = request.get("id")
-    inputs = _parse_inputs(request.get("inputs"))
-    outputs = _parse_outputs(request.get("outputs"))
-    if (
-        (request_id is not None and type(request_id) is not str)
-        or inputs is None
-        or outputs is None
-        or request.get("parameters")
-    ):
-        return None
-    return PlainRequest(request_id, inputs, outputs)
-
-
-def _parse_inputs(value: Any) -> list[Tensor] | None:
-    if type(value) is not list:
+        found = _decode_flat(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            found = _decode_nested(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+    if found.parameters:
         return None
     inputs = []
-    for each in value:
-        if type(each) is not dict or not each.keys() <= _INPUT_KEYS or each.get("parameters"):
+    for each in found.inputs:
+        if each.parameters:
             return None
-        name, shape = each.get("name"), each.get("shape")
-        datatype, data = each.get("datatype"), each.get("data")
-        if (
-            type(name) is not str
-            or type(datatype) is not str
-            or type(shape) is not list
-            or type(data) is not list
-            or not all(type(length) is int for length in shape)
-        ):
+        numbers = (
+            _to_array(each.data) if isinstance(each, _FlatInput) else _from_rows(each.data, each)
+        )
+        if numbers is None:
             return None
-        inputs.append(Tensor(name, shape, datatype, data))
-    return inputs
+        inputs.append(Tensor(each.name, each.shape, each.datatype, numbers))
+    outputs = []
+    for output in found.outputs or ():
+        if output.parameters:
+            return None
+        outputs.append(output.name)
+    return Request(found.id, inputs, outputs)
 
 
-def _parse_outputs(value: Any) -> list[str] | None:
-    if value is None:
-        return []
-    if type(value) is not list:
+def _to_array(numbers: list[float]) -> NDArray[np.float64]:
+    # Three times as fast as np.array, which looks at every element to find out what it is.
+    return np.frombuffer(struct.pack(f"{len(numbers)}d", *numbers))
+
+
+def _from_rows(rows: list[list[float]], head: _Head) -> NDArray[np.float64] | None:
+    """Return the numbers row by row, or None if the rows are not as long as the shape says."""
+    if len(head.shape) != 2 or any(len(row) != head.shape[1] for row in rows):  # noqa: PLR2004
         return None
-    names = []
-    for each in value:
-        if type(each) is not dict or not each.keys() <= _OUTPUT_KEYS or each.get("parameters"):
-            return None
-        name = each.get("name")
-        if type(name) is not str:
-            return None
-        names.append(name)
-    return names
+    return _to_array([number for row in rows for number in row])

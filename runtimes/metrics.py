@@ -1,106 +1,83 @@
 """What every runtime counts, beside MLServer's own metrics.
 
 MLServer's `mlserver.log` knows histograms only, and what it logs is missing from ``/metrics``
-without parallel workers; these are plain prometheus_client collectors on the default registry,
-which is served either way. Label values come from a version's artifact or from a token that we
-signed, never from a client, so their number is bounded.
+without parallel workers; ours are on prometheus_client's default registry, which is served.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY
 
-_BUCKETS = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Collectors:
-    """The collectors of this process; each is labelled with `model` and `version` first."""
-
-    predictions: Counter
-    inference_seconds: Histogram
-    requests: Counter
-    feedback: Counter
-    model_info: Gauge
+from abserve.artifacts import Distribution
+from abserve.schema import Schema
+from runtimes.exposition import VersionsCollector
+from runtimes.inference import Result, Rows
+from runtimes.once import once_per_process
+from runtimes.refusals import Reason
+from runtimes.tally import Feedback
 
 
-@cache
-def collectors() -> Collectors:
-    """Return the collectors, made at the first call.
+@once_per_process
+def process_collector() -> VersionsCollector:
+    """Return the collector of this process, registered at the first call.
 
-    Prometheus refuses a second collector of the same name, so they are made once per process; and
-    MLServer decides between one process and several only when it starts, so not at import.
+    Prometheus refuses a second one of the same names, and MLServer reloads the modules that model
+    settings name; so it is made when the first version is loaded, and then kept.
     """
-    by_version = ("model", "version")
-    return Collectors(
-        predictions=Counter(
-            "abserve_predictions",
-            "Rows classified, by predicted class",
-            (*by_version, "label"),
-        ),
-        inference_seconds=Histogram(
-            "abserve_inference_seconds",
-            "Time from the parsed inference request to its response",
-            by_version,
-            buckets=_BUCKETS,
-        ),
-        requests=Counter(
-            "abserve_requests",
-            "Inference requests: ok, rejected (the client's fault) or failed (ours)",
-            (*by_version, "outcome"),
-        ),
-        feedback=Counter(
-            "abserve_feedback",
-            "Rows whose ground truth became known, by whether they were predicted right",
-            (*by_version, "outcome"),
-        ),
-        model_info=Gauge(
-            "abserve_model_info",
-            "1 for each version that was loaded",
-            (*by_version, "git_commit", "trained_at"),
-            multiprocess_mode="max",
-        ),
-    )
+    collector = VersionsCollector()
+    REGISTRY.register(collector)
+    return collector
+
+
+def feedback_of(model: str, version: str, *, is_classifier: bool) -> Feedback:
+    """Return where to count the feedback of a version, whether or not it is loaded here."""
+    return process_collector().feedback((model, version), is_classifier=is_classifier)
 
 
 class VersionMetrics:
-    """The time series of one version, found once: finding them again costs more than counting.
+    """Counts the requests of one version; its series exist from here on, at 0.
 
-    They exist from here on, at 0.
+    A version that is loaded again goes on where it was. To be called from the event loop only.
 
     Parameters
     ----------
     model, version : str
-        Whose series.
-    classes : sequence of str
-        Its classes, in the order of their indices.
+        Whose requests.
+    schema : Schema
+        What its rows and its predictions are.
+    reference : mapping of str to Distribution
+        What its features were like when it was fitted.
+    git_commit, trained_at : str
+        Where it comes from.
     """
 
-    def __init__(self, model: str, version: str, classes: Sequence[str]) -> None:
-        metrics = collectors()
-        self.seconds = metrics.inference_seconds.labels(model, version)
-        self.ok = metrics.requests.labels(model, version, "ok")
-        self.rejected = metrics.requests.labels(model, version, "rejected")
-        self.failed = metrics.requests.labels(model, version, "failed")
-        self._predictions = [metrics.predictions.labels(model, version, each) for each in classes]
-        for outcome in ("correct", "incorrect"):
-            metrics.feedback.labels(model, version, outcome)
+    def __init__(
+        self,
+        model: str,
+        version: str,
+        schema: Schema,
+        reference: Mapping[str, Distribution],
+        git_commit: str,
+        trained_at: str,
+    ) -> None:
+        self._counts, self._tally = process_collector().load(
+            (model, version),
+            schema,
+            reference,
+            {"git_commit": git_commit, "trained_at": trained_at},
+        )
 
-    def count_answer(self, seconds: float, indices: NDArray[np.int64]) -> None:
-        """Count one answered request, and the classes it was answered with."""
-        self.seconds.observe(seconds)
-        self.ok.inc()
-        if len(indices) == 1:
-            self._predictions[int(indices[0])].inc()
-            return
-        counts = np.bincount(indices, minlength=len(self._predictions)).tolist()
-        for predictions, count in zip(self._predictions, counts, strict=True):
-            if count:
-                predictions.inc(count)
+    def count_answer(self, seconds: float, rows: Rows, result: Result) -> None:
+        """Count one answered request.
+
+        The arrays are kept for a while, and must not change any more.
+        """
+        self._tally.add(seconds, rows, result)
+
+    def count_rejected(self, reason: Reason) -> None:
+        """Count one request that was refused through the client's fault."""
+        self._counts.rejected[reason] += 1
+
+    def count_failed(self) -> None:
+        """Count one request that was not answered through our fault."""
+        self._counts.n_failed += 1

@@ -2,8 +2,9 @@
 
 MLServer with the parts replaced that a gateway and a supervisor depend on: when the server says
 that it is ready, how it refuses a request, when it closes a connection, and how it ends. A start
-that fails ends with exit code 1, its reason being the last line on stderr. SIGTERM and SIGINT let
-requests in flight finish and end with exit code 0. ``mlserver start FOLDER`` serves the same
+that fails ends with exit code 1, its reason being the last line on stderr. SIGTERM lets the gateway
+look elsewhere first (`runtimes.draining`); SIGTERM and SIGINT let requests in flight finish and end
+with exit code 0. ``mlserver start FOLDER`` serves the same
 folder, with MLServer's own answers to these questions.
 
 FOLDER is ``$MLSERVER_MODELS_DIR``, or else ``/mnt/models``, if it is not given.
@@ -15,7 +16,8 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +29,26 @@ from mlserver.grpc import GRPCServer
 from mlserver.handlers import DataPlane, ModelRepositoryHandlers
 from mlserver.logging import configure_logger
 from mlserver.metrics import MetricsServer
-from mlserver.repository.load import load_model_settings
 from mlserver.rest import RESTServer
 from mlserver.types import InferenceRequest, InferenceResponse
-from pydantic import ValidationError
 
-from abserve.artifacts import MODEL_SETTINGS, SETTINGS
-from abserve.errors import AbserveError, ArtifactError
+from abserve.errors import AbserveError
 from runtimes.body_limit import BodyLimit, limit_from_environment
 from runtimes.closed import close_open_endpoints
-from runtimes.fast_path import FastPath
+from runtimes.draining import Draining, drain_seconds_from_environment
+from runtimes.fast_path import FastPath, FastPathApp
+from runtimes.folder import FOLDER_VARIABLE, read_folder
 from runtimes.http_errors import answer_errors_as_json
+from runtimes.http_protocol import HttpProtocol
 from runtimes.readiness import answer_readiness
 
 DEFAULT_FOLDER = "/mnt/models"
-FOLDER_VARIABLE = "MLSERVER_MODELS_DIR"
 
 # The gateway closes a connection that is idle for 60 s. If the server were first, a request sent
 # at that moment would be lost.
 _KEEP_ALIVE_SECONDS = 75
-# Seldon allows a pod 20 s to end, of which its preStop hook sleeps 10.
-_DRAIN_SECONDS = 8
+# Seldon allows a pod 20 s to end, of which its preStop hook sleeps 10 and the drain takes 3.
+_FINISH_SECONDS = 5
 
 _logger = logging.getLogger("mlserver.abserve.server")
 
@@ -79,8 +80,10 @@ class _RestServer(RESTServer):
         settings: Settings,
         data_plane: DataPlane,
         model_repository_handlers: ModelRepositoryHandlers,
+        draining: Draining,
     ) -> None:
         super().__init__(settings, data_plane, model_repository_handlers)
+        self._draining = draining
         answer_errors_as_json(self._app)
         answer_readiness(self._app, data_plane)
         close_open_endpoints(self._app)
@@ -96,12 +99,18 @@ class _RestServer(RESTServer):
 
     def _get_config(self) -> uvicorn.Config:
         config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
-        config.app = BodyLimit(
-            FastPath(self._app, self._settings, self._data_plane), self._limit_bytes
+        fast_path = FastPath(self._app, self._settings, self._data_plane)
+        config.app = BodyLimit(FastPathApp(self._app, fast_path), self._limit_bytes)
+        config.http = partial(  # type: ignore[assignment]  # any callable that makes a protocol
+            HttpProtocol,
+            fast_path=fast_path,
+            limit_bytes=self._limit_bytes,
+            draining=self._draining,
         )
-        config.http = "httptools"
+        # The addresses in headers of proxies are nothing we use.
+        config.proxy_headers = False
         config.timeout_keep_alive = _KEEP_ALIVE_SECONDS
-        config.timeout_graceful_shutdown = _DRAIN_SECONDS
+        config.timeout_graceful_shutdown = _FINISH_SECONDS
         return config
 
 
@@ -132,14 +141,19 @@ class _GrpcServer(GRPCServer):
 class _DataPlane(DataPlane):
     """Knows when the server is ready, and labels MLServer's metrics by the version that serves."""
 
-    def __init__(self, stock: DataPlane) -> None:
+    def __init__(self, stock: DataPlane, draining: Draining) -> None:
         # MLServer has made its own already. Making another would register the same collectors
         # twice, which Prometheus refuses; this one shares them.
         vars(self).update(vars(stock))
+        self._draining = draining
 
     async def ready(self) -> bool:
         models = list(await self._model_registry.get_models())
-        return bool(models) and all(model.ready for model in models)
+        loaded = bool(models) and all(model.ready for model in models)
+        return loaded and not self._draining.begun
+
+    async def model_ready(self, name: str, version: str | None = None) -> bool:
+        return await super().model_ready(name, version) and not self._draining.begun
 
     # MLServer labels its metrics with the name and version in the URL, before it looks them up:
     # whoever sends made-up names makes as many time series. Looked up first, they are ours.
@@ -164,7 +178,13 @@ class _DataPlane(DataPlane):
 class Server(MLServer):
     """MLServer, ending with an error if it cannot serve every model it was started with."""
 
-    _stopping: "asyncio.Task[None] | None" = None
+    def __init__(self, settings: Settings) -> None:
+        # MLServer makes its parts in here, so what they need comes first.
+        self._draining = Draining()
+        self._drain_seconds = drain_seconds_from_environment()
+        self._hurry = asyncio.Event()
+        self._stopping: asyncio.Task[None] | None = None
+        super().__init__(settings)
 
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
         """Serve until a signal ends it.
@@ -200,10 +220,10 @@ class Server(MLServer):
         await super().stop(sig)
 
     def _create_servers(self) -> None:
-        self._data_plane = _DataPlane(self._data_plane)
+        self._data_plane = _DataPlane(self._data_plane, self._draining)
         super()._create_servers()  # type: ignore[no-untyped-call]  # MLServer's
         self._rest_server = _RestServer(
-            self._settings, self._data_plane, self._model_repository_handlers
+            self._settings, self._data_plane, self._model_repository_handlers, self._draining
         )
         self._grpc_server = _GrpcServer(
             self._settings, self._data_plane, self._model_repository_handlers
@@ -217,9 +237,20 @@ class Server(MLServer):
             loop.add_signal_handler(sig, self._begin_to_stop, sig)
 
     def _begin_to_stop(self, sig: signal.Signals) -> None:
-        _logger.info("%s received; finishing the requests in flight", sig.name)
-        # Kept, because the event loop itself does not keep its tasks alive.
-        self._stopping = asyncio.create_task(self.stop(sig))
+        if self._stopping is None:
+            _logger.info("%s received; finishing what is asked", sig.name)
+            # Kept, because the event loop itself does not keep its tasks alive.
+            self._stopping = asyncio.create_task(self._drain_and_stop(sig))
+        else:
+            self._hurry.set()
+
+    async def _drain_and_stop(self, sig: signal.Signals) -> None:
+        # Whoever presses ctrl-C sits in front of it: there is no gateway to look elsewhere.
+        if sig is signal.SIGTERM:
+            self._draining.begun = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._drain_seconds)
+        await self.stop(sig)
 
     async def _load(self, settings: ModelSettings) -> None:
         name = " ".join(filter(None, (settings.name, settings.version)))
@@ -234,47 +265,6 @@ class Server(MLServer):
         model = await self._model_registry.get_model(settings.name, settings.version)
         if not model.ready:
             raise StartError(f"{name} was loaded but says it is not ready; see its runtime's load")
-
-
-def read_folder(folder: Path) -> tuple[Settings, list[ModelSettings]]:
-    """Return how to serve `folder`, and all the models in it.
-
-    Parameters
-    ----------
-    folder : Path
-        A version's folder, or one that holds several.
-
-    Raises
-    ------
-    ArtifactError
-        If there is nothing to serve, or a settings file in it cannot be read. MLServer itself
-        would log that and serve the rest.
-    """
-    if not folder.is_dir():
-        raise ArtifactError(
-            f"{folder} is no folder; name the folder of a published version, or set "
-            f"{FOLDER_VARIABLE} to it"
-        )
-    paths = sorted(folder.resolve().rglob(MODEL_SETTINGS))
-    if not paths:
-        raise ArtifactError(
-            f"{folder} holds no {MODEL_SETTINGS}, so there is nothing to serve; name the folder of "
-            "a published version"
-        )
-    path = folder / SETTINGS
-    try:
-        settings = Settings.model_validate_json(path.read_bytes() if path.is_file() else "{}")
-        settings.model_repository_root = str(folder)
-        models = []
-        for path in paths:
-            models.append(load_model_settings(str(path)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path} is no settings file: {where}: {first['msg']}") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} cannot be read as JSON settings: {error}") from error
-    return settings, models if settings.load_models_at_startup else []
 
 
 async def serve(folder: Path) -> None:

@@ -152,6 +152,14 @@ _EXPECTED: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("features", "*", "minimum"): ("a finite number", "minimum: 0.5"),
     ("features", "*", "maximum"): ("a finite number", "maximum: 9.0"),
+    ("features", "*", "outside"): (
+        "count or refuse: what becomes of a value beyond the bounds",
+        "outside: count",
+    ),
+    ("features", "*", "missing"): (
+        "allow or refuse: whether a value may be absent",
+        "missing: refuse",
+    ),
     ("split",): ("what to hold out, and a seed", "split: {held_out: 0.3, seed: 7}"),
     ("split", "held_out"): ("a fraction of the rows between 0 and 1", "held_out: 0.3"),
     ("split", "seed"): ("a whole number from 0 to 4294967295", "seed: 7"),

@@ -1,22 +1,31 @@
 """One training, from a definition to a published version, step by step.
 
-load, validate, split, build, fit, evaluate, export, compare, publish: each step is a function of
-its own module, and this one is their order. What cannot succeed is refused before anything is
-fitted, and nothing is written before everything has succeeded.
+load, validate, split, describe, build, fit, evaluate, export, compare, publish: each step is a
+function of its own module, and this one is their order. What cannot succeed is refused before
+anything is fitted, and nothing is written before everything has succeeded.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SKOPS, Metadata, Parity, seal, to_json
+from abserve.artifacts import (
+    METADATA,
+    MODEL_ONNX,
+    MODEL_SKOPS,
+    Distribution,
+    Metadata,
+    Parity,
+    seal,
+    to_json,
+)
 from abserve.errors import AbserveError, TrainingError, VersionExistsError
 from abserve.repository import Repository
 from abserve.schema import Schema
-from training import data, export, fit, lineage
+from training import data, export, fit, lineage, reference
 from training.definition import Definition
 from training.serving import read_serving
 
@@ -76,6 +85,8 @@ def train(
         schema = Schema(features=definition.features, classes=dataset.class_names)
     with step(f"holding out {definition.split.held_out:.0%} of the rows"):
         parts = data.split(dataset, definition.split)
+    with step(f"describing the {len(parts.fitted_rows)} rows to fit on"):
+        distributions = reference.describe(parts.fitted_rows, definition.features)
     with step(f"building {described.name}"):
         pipeline = fit.build(described, seed)
     with step(f"fitting {described.name} on {len(parts.fitted_rows)} rows"):
@@ -88,7 +99,15 @@ def train(
     with step(f"comparing both models on {len(parts.held_out_rows)} held-out rows"):
         parity = export.compare(model_onnx, pipeline, parts.held_out_rows)
 
-    metadata = _metadata(definition, version, schema, parts, evaluation=evaluation, parity=parity)
+    metadata = _metadata(
+        definition,
+        version,
+        schema,
+        parts,
+        evaluation=evaluation,
+        parity=parity,
+        distributions=distributions,
+    )
     files = {
         MODEL_ONNX: model_onnx,
         MODEL_SKOPS: model_skops,
@@ -133,6 +152,7 @@ def _metadata(
     *,
     evaluation: dict[str, float],
     parity: Parity,
+    distributions: Mapping[str, Distribution],
 ) -> Metadata:
     described = definition.estimator(version)
     seed = definition.split.seed
@@ -152,4 +172,5 @@ def _metadata(
         evaluation=evaluation,
         parity=parity,
         schema=schema,
+        reference=distributions,
     )

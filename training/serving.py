@@ -31,8 +31,6 @@ class ModelSettings(Value):
 
     name: str
     implementation: Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")]
-    max_batch_size: Annotated[int, Field(ge=0)] | None = None
-    max_batch_time: Annotated[float, Field(ge=0)] | None = None
     parameters: Parameters = Parameters()
 
 
@@ -55,12 +53,19 @@ class Serving:
                 "version": version,
             },
             "inputs": [_tensor("features", "FP64", len(schema.features))],
-            "outputs": [
-                _tensor("label", "BYTES", 1),
-                _tensor("probability", "FP32", len(schema.classes)),
-            ],
+            "outputs": _outputs(schema),
         }
         return {MODEL_SETTINGS: to_json(completed), SETTINGS: to_json(dict(self.settings))}
+
+
+def _outputs(schema: Schema) -> list[dict[str, Any]]:
+    if schema.classes is None:
+        return [_tensor("prediction", "FP32", 1)]
+    return [
+        _tensor("label", "BYTES", 1),
+        _tensor("class_index", "INT64", 1),
+        _tensor("probability", "FP32", len(schema.classes)),
+    ]
 
 
 def read_serving(folder: Path, model: str) -> Serving:
@@ -86,7 +91,7 @@ def read_serving(folder: Path, model: str) -> Serving:
         where = ".".join(map(str, problem["loc"]))
         raise DefinitionError(
             f"{path}: {where}: {problem['msg']}; expected the name, the implementation and, if "
-            "need be, max_batch_size, max_batch_time and parameters.extra; training writes the rest"
+            "need be, parameters.extra; training writes the rest"
         ) from error
     if model_settings.name != model:
         raise DefinitionError(

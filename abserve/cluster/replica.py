@@ -166,7 +166,12 @@ class Replica:
         self._child = await self._processes.start(
             self.spec.name,
             [sys.executable, "-m", "runtimes.server", model_folder],
-            {**self.spec.environment(ports, model_folder), "MLSERVER_HOST": HOST},
+            {
+                # `drain` has done that before the process is told to end.
+                "ABSERVE_DRAIN_SECONDS": "0",
+                **self.spec.environment(ports, model_folder),
+                "MLSERVER_HOST": HOST,
+            },
             self.log,
             self._folder,
         )

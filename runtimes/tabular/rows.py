@@ -8,205 +8,173 @@ the client meant. So nothing here is guessed or repaired: what does not fit is r
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
-from mlserver.errors import InferenceError, MLServerError
+from mlserver.types import MetadataTensor, Parameters
 from numpy.typing import NDArray
 
-from runtimes.plain_json import Tensor
+from abserve.schema import Schema
+from runtimes.inference import Rows, Tensor
+from runtimes.refusals import RefusedError
+from runtimes.tabular.numbers import read_numbers
+from runtimes.texts import enumerate_names, shorten
 
 MATRIX = "features"
 MAX_ROWS = 10_000
 
 _TOO_LARGE = 413
-_FLOATS = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float32}  # models compute in FP32
-_INTEGERS: dict[str, type[np.integer[Any]]] = {
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-}
-_JSON_NAMES = {
-    bool: "a boolean",
-    str: "a string",
-    bytes: "a string",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
+_MATRIX_AXES = 2
 
 
-def shorten(value: Any, limit: int = 60) -> str:
-    """Return what a client sent as printable text that is safe in a message, a log and a header."""
-    text = ascii(value)
-    return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def enumerate_names(names: Sequence[str], limit: int = 10) -> str:
-    """Return `names` as text, cut to the first `limit`."""
-    listed = ", ".join(names[:limit])
-    return listed if len(names) <= limit else f"{listed} and {len(names) - limit} more"
-
-
-def read_rows(inputs: Sequence[Tensor], columns: Sequence[str]) -> NDArray[np.float32]:
-    """Return the rows that the inputs of one request describe.
+class TableReader:
+    """Reads the inputs of requests as rows of a schema's columns.
 
     Parameters
     ----------
-    inputs : sequence of Tensor
-        Either one input ``features`` of shape (n_rows, n_columns), or for each column one input of
-        that name, of shape (n_rows, 1) or (n_rows,). Any numeric datatype.
-    columns : sequence of str
-        The schema's columns, in order.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_columns), float32
-        Finite numbers only; 1 to `MAX_ROWS` rows.
-
-    Raises
-    ------
-    MLServerError
-        With status 413 if there are more rows than `MAX_ROWS`, with 400 for any other fault. The
-        message names the input, what was found in it and what was expected.
+    schema : Schema
+        Names the columns, in order, and says what their values may be.
     """
-    names = [tensor.name for tensor in inputs]
-    if names == [MATRIX]:
-        return _read_matrix(inputs[0], columns)
-    by_name = _match_columns(names, inputs, columns)
-    vectors = [_read_column(by_name[name], name) for name in columns]
-    for name, vector in zip(columns, vectors, strict=True):
-        if len(vector) != len(vectors[0]):
-            raise InferenceError(
-                f"input {columns[0]!r} has {len(vectors[0])} rows and input {name!r} has "
-                f"{len(vector)}; expected as many rows in every column"
+
+    content_types = frozenset({"np", "pd"})
+
+    def __init__(self, schema: Schema) -> None:
+        features = schema.features
+        self._columns = schema.feature_names
+        self._width = len(features)
+        self._may_miss = np.array([feature.missing == "allow" for feature in features])
+        self._any_may_miss = bool(self._may_miss.any())
+        self._bounded = [
+            (index, feature)
+            for index, feature in enumerate(features)
+            if feature.outside == "refuse"
+        ]
+
+    def metadata(self) -> list[MetadataTensor]:
+        """Return the matrix as the model's metadata states it, its columns in the parameters."""
+        columns = Parameters(content_type="np", columns=list(self._columns))
+        return [
+            MetadataTensor(
+                name=MATRIX, datatype="FP32", shape=[-1, self._width], parameters=columns
             )
-    return np.stack(vectors, axis=1)
+        ]
 
+    def read(self, inputs: Sequence[Tensor]) -> Rows:
+        """Return the rows that the inputs of one request describe.
 
-def _match_columns(
-    names: Sequence[str], inputs: Sequence[Tensor], columns: Sequence[str]
-) -> dict[str, Tensor]:
-    expected = (
-        f"expected one input {MATRIX!r} of shape [n, {len(columns)}], or one of shape [n, 1] "
-        f"for each of the columns {enumerate_names(columns)}"
-    )
-    if not names:
-        raise InferenceError(f"the request has no inputs; {expected}")
-    by_name = dict(zip(names, inputs, strict=True))
-    if len(by_name) != len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InferenceError(f"input {shorten(repeated)} is given more than once; {expected}")
-    if unknown := [name for name in names if name not in columns]:
-        raise InferenceError(f"input {shorten(unknown[0])} is not known; {expected}")
-    if missing := [name for name in columns if name not in by_name]:
-        raise InferenceError(f"input {missing[0]!r} is missing; {expected}")
-    return by_name
+        Parameters
+        ----------
+        inputs : sequence of Tensor
+            Either one input ``features`` of shape (n_rows, n_columns), or for each column one input
+            of that name, of shape (n_rows, 1) or (n_rows,). Any numeric datatype.
 
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns), float32
+            1 to `MAX_ROWS` rows of finite numbers, and NaN where a column may miss one.
 
-def _read_matrix(tensor: Tensor, columns: Sequence[str]) -> NDArray[np.float32]:
-    shape = tuple(tensor.shape)
-    if len(shape) != 2 or shape[1] != len(columns):  # noqa: PLR2004 - a matrix has two axes
-        raise InferenceError(
-            f"input {MATRIX!r} has shape {shorten(list(shape))}; expected [n, {len(columns)}], "
-            f"its columns being {enumerate_names(columns)}"
-        )
-    return _read_numbers(tensor, shape, columns).reshape(shape)
+        Raises
+        ------
+        RefusedError
+            With status 413 if there are more rows than `MAX_ROWS`, with 400 for any other fault.
+            The message names the input, what was found in it and what was expected.
+        """
+        if len(inputs) == 1 and inputs[0].name == MATRIX:
+            rows = self._read_matrix(inputs[0])
+        else:
+            rows = self._read_columns(inputs)
+        for index, feature in self._bounded:
+            _check_bounds(rows[:, index], feature.name, feature.minimum, feature.maximum)
+        return rows
 
+    def _read_matrix(self, tensor: Tensor) -> Rows:
+        shape = tensor.shape
+        if len(shape) != _MATRIX_AXES or shape[1] != self._width:
+            raise RefusedError(
+                "shape",
+                f"input {MATRIX!r} has shape {shorten(list(shape))}; expected [n, {self._width}], "
+                f"its columns being {enumerate_names(self._columns)}",
+            )
+        return self._read_numbers(tensor, self._columns, self._may_miss)
 
-def _read_column(tensor: Tensor, column: str) -> NDArray[np.float32]:
-    shape = tuple(tensor.shape)
-    if len(shape) not in {1, 2} or shape[1:] not in {(), (1,)}:
-        raise InferenceError(
-            f"input {column!r} has shape {shorten(list(shape))}; expected [n, 1] or [n]"
-        )
-    return _read_numbers(tensor, shape, [column])
-
-
-def _read_numbers(
-    tensor: Tensor, shape: tuple[int, ...], columns: Sequence[str]
-) -> NDArray[np.float32]:
-    """Return the numbers in `tensor`, flat and in row order; `shape` is known to have its width."""
-    datatype = tensor.datatype
-    if datatype not in _FLOATS and datatype not in _INTEGERS:
-        raise InferenceError(
-            f"input {tensor.name!r} has datatype {shorten(datatype)}; expected a numeric one: "
-            f"{', '.join((*_FLOATS, *_INTEGERS))}"
-        )
-    if shape[0] < 1:
-        raise InferenceError(
-            f"input {tensor.name!r} has shape {shorten(list(shape))}; expected at least one row"
-        )
-    if shape[0] > MAX_ROWS:
-        raise MLServerError(
-            f"input {tensor.name!r} has {shorten(shape[0])} rows; a request may have at most "
-            f"{MAX_ROWS}, so send it in parts",
-            _TOO_LARGE,
-        )
-    flat = _flatten(tensor.name, tensor.data, shape)
-    if not set(map(type, flat)) <= {int, float}:
-        at = next(i for i, value in enumerate(flat) if type(value) not in {int, float})
-        raise _misfit(tensor.name, at, columns, _json_name(flat[at]), "a number")
-    return _convert(tensor.name, datatype, flat, columns)
-
-
-def _flatten(name: str, data: Any, shape: tuple[int, ...]) -> list[Any]:
-    if type(data) is not list:
-        raise InferenceError(f"the data of input {name!r} is {_json_name(data)}; expected a list")
-    flat: list[Any] = data
-    if data and len(shape) > 1 and type(data[0]) is list:
-        for i, row in enumerate(data):
-            if type(row) is not list or len(row) != shape[1]:
-                found = f"{len(row)} values" if type(row) is list else _json_name(row)
-                raise InferenceError(
-                    f"input {name!r} has shape {list(shape)}, but row {i} (from 0) of its nested "
-                    f"data is {found}; expected a list of {shape[1]}"
+    def _read_columns(self, inputs: Sequence[Tensor]) -> Rows:
+        by_name = self._match_columns(inputs)
+        vectors = [
+            self._read_column(by_name[name], name, self._may_miss[index : index + 1])
+            for index, name in enumerate(self._columns)
+        ]
+        for name, vector in zip(self._columns, vectors, strict=True):
+            if len(vector) != len(vectors[0]):
+                raise RefusedError(
+                    "rows",
+                    f"input {self._columns[0]!r} has {len(vectors[0])} rows and input {name!r} has "
+                    f"{len(vector)}; expected as many rows in every column",
                 )
-        flat = list(chain.from_iterable(data))
-    expected = math.prod(shape)
-    if len(flat) != expected:
-        raise InferenceError(
-            f"input {name!r} has shape {list(shape)} but {len(flat)} values; expected {expected}"
+        return np.concatenate(vectors, axis=1)
+
+    def _match_columns(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        columns = self._columns
+        expected = (
+            f"expected one input {MATRIX!r} of shape [n, {self._width}], or one of shape [n, 1] "
+            f"for each of the columns {enumerate_names(columns)}"
         )
-    return flat
+        by_name = {tensor.name: tensor for tensor in inputs}
+        if not inputs:
+            fault = "the request has no inputs"
+        elif len(by_name) != len(inputs):
+            names = [tensor.name for tensor in inputs]
+            repeated = next(name for name in names if names.count(name) > 1)
+            fault = f"input {shorten(repeated)} is given more than once"
+        elif unknown := [name for name in by_name if name not in columns]:
+            fault = f"input {shorten(unknown[0])} is not known"
+        elif missing := [name for name in columns if name not in by_name]:
+            fault = f"input {missing[0]!r} is missing"
+        else:
+            return by_name
+        raise RefusedError("inputs", f"{fault}; {expected}")
+
+    def _read_column(self, tensor: Tensor, column: str, may_miss: NDArray[np.bool_]) -> Rows:
+        shape = tensor.shape
+        if len(shape) not in {1, _MATRIX_AXES} or tuple(shape[1:]) not in {(), (1,)}:
+            raise RefusedError(
+                "shape",
+                f"input {column!r} has shape {shorten(list(shape))}; expected [n, 1] or [n]",
+            )
+        return self._read_numbers(tensor, (column,), may_miss)
+
+    def _read_numbers(
+        self, tensor: Tensor, columns: Sequence[str], may_miss: NDArray[np.bool_]
+    ) -> Rows:
+        n_rows = tensor.shape[0]
+        if n_rows < 1:
+            raise RefusedError(
+                "rows",
+                f"input {tensor.name!r} has shape {shorten(list(tensor.shape))}; "
+                "expected at least one row",
+            )
+        if n_rows > MAX_ROWS:
+            raise RefusedError(
+                "rows",
+                f"input {tensor.name!r} has {shorten(n_rows)} rows; a request may have at most "
+                f"{MAX_ROWS}, so send it in parts",
+                _TOO_LARGE,
+            )
+        return read_numbers(tensor, columns, may_miss if self._any_may_miss else None)
 
 
-def _convert(
-    name: str, datatype: str, flat: list[Any], columns: Sequence[str]
-) -> NDArray[np.float32]:
-    try:
-        numbers = np.array(flat, dtype=np.float64)
-    except OverflowError:  # an integer beyond 1e308
-        raise InferenceError(
-            f"input {name!r} holds an integer that no {datatype} can hold"
-        ) from None
-    if datatype in _INTEGERS:
-        limits = np.iinfo(_INTEGERS[datatype])
-        fits = (numbers == np.trunc(numbers)) & (numbers >= limits.min) & (numbers <= limits.max)
-        wanted = f"a whole number from {limits.min} to {limits.max}, as its datatype says"
-    else:
-        with np.errstate(over="ignore"):
-            fits = np.isfinite(numbers.astype(_FLOATS[datatype]))
-        wanted = f"a finite number within the range of {np.dtype(_FLOATS[datatype]).name}"
-    if not fits.all():
-        at = int(np.argmin(fits))
-        raise _misfit(name, at, columns, shorten(flat[at]), wanted)
-    return numbers.astype(np.float32)
+def _check_bounds(values: Rows, column: str, minimum: float | None, maximum: float | None) -> None:
+    # In the precision that the values arrived in, so that a bound itself is within it.
+    low = np.float32(-math.inf if minimum is None else minimum)
+    high = np.float32(math.inf if maximum is None else maximum)
+    outside = (values < low) | (values > high)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise RefusedError(
+            "range",
+            f"column {column!r} is {_shown(values[row])} in row {row} (from 0); expected a value "
+            f"in [{_shown(low)}, {_shown(high)}], for which the model was made",
+        )
 
 
-def _misfit(name: str, at: int, columns: Sequence[str], found: str, wanted: str) -> InferenceError:
-    row, column = divmod(at, len(columns))
-    return InferenceError(
-        f"input {name!r} holds {found} in row {row} (from 0), column {columns[column]!r}; "
-        f"expected {wanted}"
-    )
-
-
-def _json_name(value: Any) -> str:
-    return _JSON_NAMES.get(type(value), shorten(value))
+def _shown(value: Any) -> str:
+    return f"{float(value):.7g}"

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.runtimes.server_process import OURS, STOCK, ServerProcess, running
-from tests.runtimes.versions import SETOSA, VIRGINICA, write_version
+from tests.runtimes.versions import COLUMNS, SETOSA, VIRGINICA, write_version
 
 pytestmark = pytest.mark.e2e
 
@@ -43,6 +43,14 @@ CORPUS: dict[str, dict[str, Any]] = {
         "outputs": [{"name": "probability"}, {"name": "label"}],
     },
     "far from the data": {"inputs": [matrix([[-1e6, 1e6, 0.1, 1e-30]])]},
+    "class indices only": {"inputs": [matrix(BOTH)], "outputs": [{"name": "class_index"}]},
+    "columns": {
+        "inputs": [
+            {"name": name, "shape": [2, 1], "datatype": "FP32", "data": [float(a), float(b)]}
+            for name, a, b in zip(COLUMNS, SETOSA, VIRGINICA, strict=True)
+        ]
+    },
+    "an id with quotes": {"id": 'r"\\1', "inputs": [matrix([SETOSA])]},
     "an id with spaces": {"id": "r 1", "inputs": [matrix([SETOSA])]},
 }
 

@@ -7,14 +7,17 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import requests
-from tritonclient.http import InferenceServerClient, InferInput
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from abserve.artifacts import MODEL_ONNX, MODEL_SETTINGS
+from abserve import __version__
+from abserve.artifacts import MODEL_ONNX, MODEL_SETTINGS, SETTINGS
 from tests.runtimes.server_process import (
     OURS,
     REQUEST,
@@ -24,7 +27,14 @@ from tests.runtimes.server_process import (
     running,
     wait_until_refused,
 )
-from tests.runtimes.versions import CLASSES, SETOSA, VIRGINICA, version_files, write_version
+from tests.runtimes.versions import (
+    CLASSES,
+    SETOSA,
+    VIRGINICA,
+    change_json,
+    version_files,
+    write_version,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -61,8 +71,10 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_an_inference_names_its_version(any_server: ServerProcess) -> None:
     response = any_server.infer()
     answer = response.json()
-    token = answer.pop("parameters").pop("feedback_token")
-    probability = answer["outputs"][1].pop("data")
+    parameters = answer.pop("parameters")
+    token = parameters.pop("feedback_token")
+    probability = answer["outputs"][2].pop("data")
+    assert parameters == {"service_version": __version__}
     assert response.status_code == 200
     assert re.fullmatch("[A-Za-z0-9_-]+", token)
     assert sum(probability) == pytest.approx(1, abs=1e-5)
@@ -72,6 +84,7 @@ def test_an_inference_names_its_version(any_server: ServerProcess) -> None:
         "id": "r-1",
         "outputs": [
             {"name": "label", "shape": [1, 1], "datatype": "BYTES", "data": ["setosa"]},
+            {"name": "class_index", "shape": [1, 1], "datatype": "INT64", "data": [0]},
             {
                 "name": "probability",
                 "shape": [1, 3],
@@ -81,6 +94,7 @@ def test_an_inference_names_its_version(any_server: ServerProcess) -> None:
         ],
     }
     assert response.headers["x-model-version"] == "v1"
+    assert response.headers["x-service-version"] == __version__
     assert response.headers["x-request-id"] == "r-1"
 
 
@@ -93,7 +107,8 @@ def test_a_triton_client_gets_its_answer(any_server: ServerProcess) -> None:
     client = InferenceServerClient(any_server.url.removeprefix("http://"))
     tensor = InferInput("features", [2, 4], "FP32")
     tensor.set_data_from_numpy(np.array([SETOSA, VIRGINICA], np.float32), binary_data=False)
-    result = client.infer("iris", [tensor], request_id="t-1")
+    wanted = [InferRequestedOutput(name, binary_data=False) for name in ("label", "probability")]
+    result = client.infer("iris", [tensor], outputs=wanted, request_id="t-1")
     assert client.is_server_ready()
     assert client.is_model_ready("iris", "v1")
     assert result.get_response()["model_version"] == "v1"
@@ -119,7 +134,11 @@ def test_a_grpc_client_is_told_what_is_wrong(any_server: ServerProcess) -> None:
 def test_metadata_names_the_tensors(any_server: ServerProcess) -> None:
     answer = requests.get(f"{any_server.url}/v2/models/iris", timeout=10).json()
     assert [tensor["name"] for tensor in answer["inputs"]] == ["features"]
-    assert [tensor["name"] for tensor in answer["outputs"]] == ["label", "probability"]
+    assert [tensor["name"] for tensor in answer["outputs"]] == [
+        "label",
+        "class_index",
+        "probability",
+    ]
 
 
 def test_bad_input_is_refused_with_its_reason(any_server: ServerProcess) -> None:
@@ -319,17 +338,35 @@ def test_feedback_to_another_version_counts_for_the_one_that_predicted(tmp_path:
         assert 'abserve_feedback_total{model="iris",outcome="correct",version="v1"} 1.0' in text
 
 
-def test_feedback_reaches_a_parallel_worker(tmp_path: Path) -> None:
-    folder = write_version(tmp_path / "v1", version_files(parallel_workers=1))
-    with running(OURS, folder, tmp_path / "logs") as server:
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"parallel_workers": 1}, "parallel_workers is 1; expected 0"),
+        ({"debug": True}, "debug is true; expected false"),
+        ({"cache_enabled": True}, "cache_enabled is true; expected false"),
+    ],
+)
+def test_settings_that_are_unsafe_are_refused(
+    tmp_path: Path, settings: dict[str, Any], reason: str
+) -> None:
+    folder = write_version(tmp_path / "v1", version_files(**settings))
+    assert reason in fail_to_start(folder, tmp_path / "logs")[-1]
+
+
+def test_settings_that_are_left_out_are_safe(tmp_path: Path) -> None:
+    files = version_files()
+    del files[SETTINGS]
+    with running(OURS, write_version(tmp_path / "v1", files), tmp_path / "logs") as server:
         server.wait_until_ready()
-        token = server.infer().json()["parameters"]["feedback_token"]
-        body = {"feedback_token": token, "ground_truth": "setosa"}
-        assert server.post("/v2/models/iris/feedback", body).json()["counted"] == 1
-        assert server.post("/v2/models/iris/feedback", {}).status_code == 400
-        text = requests.get(server.metrics_url, timeout=10).text
-        assert 'abserve_feedback_total{model="iris",outcome="correct",version="v1"} 1.0' in text
-        assert server.terminate() == 0
+        assert server.infer().status_code == 200
+        children = psutil.Process(server.process.pid).children()
+        assert children == []
+
+
+def test_gathering_requests_is_refused(tmp_path: Path) -> None:
+    files = change_json(version_files(), MODEL_SETTINGS, max_batch_size=8, max_batch_time=0.01)
+    folder = write_version(tmp_path / "v1", files)
+    assert "max_batch_size 8; expected none" in fail_to_start(folder, tmp_path / "logs")[-1]
 
 
 def test_the_folder_may_come_from_the_environment(folder: Path, tmp_path: Path) -> None:
@@ -345,7 +382,7 @@ def test_a_signal_lets_the_request_in_flight_finish(
     folder: Path, tmp_path: Path, sig: signal.Signals
 ) -> None:
     body = json.dumps(REQUEST).encode()
-    with running(OURS, folder, tmp_path / "logs") as server:
+    with running(OURS, folder, tmp_path / "logs", ABSERVE_DRAIN_SECONDS="0") as server:
         server.wait_until_ready()
         with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as connection:
             connection.sendall(

@@ -9,6 +9,8 @@ from mlserver.grpc.converters import ModelInferResponseConverter
 from mlserver.handlers.custom import get_custom_handlers
 from mlserver.types import InferenceRequest, RequestOutput
 
+from abserve import __version__
+
 
 class RuntimeContract:
     """Fixtures to supply: `runtime` (loaded) and `request_` (one valid request)."""
@@ -48,7 +50,12 @@ class RuntimeContract:
         request_.id = "r-1"
         parameters = (await runtime.predict(request_)).parameters
         assert parameters is not None
-        assert parameters.headers == {"x-model-version": runtime.version, "x-request-id": "r-1"}
+        assert parameters.headers == {
+            "x-model-version": runtime.version,
+            "x-service-version": __version__,
+            "x-request-id": "r-1",
+        }
+        assert parameters.service_version == __version__
 
     async def test_gives_a_feedback_token(
         self, runtime: MLModel, request_: InferenceRequest

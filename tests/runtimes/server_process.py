@@ -51,6 +51,7 @@ class ServerProcess:
                 env={
                     **os.environ,
                     "ABSERVE_FEEDBACK_KEY": "a key that only tests know",
+                    "ABSERVE_DRAIN_SECONDS": "0",
                     "MLSERVER_HOST": "127.0.0.1",
                     "MLSERVER_HTTP_PORT": str(self.http_port),
                     "MLSERVER_GRPC_PORT": str(grpc_port),

@@ -2,6 +2,7 @@ import logging
 import string
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from abserve.errors import FeedbackError
@@ -13,23 +14,43 @@ from runtimes.feedback import (
     Prediction,
     process_tokens,
 )
+from runtimes.inference import Classified, Regressed
 
 KEY = b"sixteen bytes at least"
 NOW = 1_800_000_000
-PREDICTION = Prediction("iris", "v3", "r-1", NOW, ("setosa", "virginica"), (1,))
+FLOWERS = ("setosa", "virginica")
+PREDICTION = Prediction("iris", "v3", "r-1", NOW, FLOWERS, ("virginica",))
 
 
 def tokens(key: bytes = KEY, now: float = NOW) -> FeedbackTokens:
     return FeedbackTokens(key, clock=lambda: now)
 
 
-def sign(prediction: Prediction = PREDICTION, signer: FeedbackTokens | None = None) -> str:
+def sign(
+    *indices: int,
+    classes: tuple[str, ...] = FLOWERS,
+    request_id: str = "r-1",
+    signer: FeedbackTokens | None = None,
+) -> str:
+    """The token of rows with these classes; of one virginica, if none are given."""
+    rows = np.array(indices or (1,))
+    probability = np.ones((len(rows), 1), dtype=np.float32)  # of which a token says nothing
     return (signer or tokens()).sign(
-        model=prediction.model,
-        version=prediction.version,
-        request_id=prediction.request_id,
-        classes=prediction.classes,
-        indices=prediction.indices,
+        model="iris",
+        version="v3",
+        request_id=request_id,
+        classes=classes,
+        result=Classified(rows, probability),
+    )
+
+
+def sign_numbers(*numbers: float) -> str:
+    return tokens().sign(
+        model="iris",
+        version="v3",
+        request_id="r-1",
+        classes=None,
+        result=Regressed(np.array(numbers, dtype=np.float32)),
     )
 
 
@@ -37,8 +58,55 @@ def test_a_token_is_read_as_it_was_signed() -> None:
     assert tokens().read(sign(), "iris") == PREDICTION
 
 
-def test_a_prediction_names_its_labels() -> None:
-    assert PREDICTION.labels == ("virginica",)
+def test_a_token_states_the_class_of_each_row() -> None:
+    assert tokens().read(sign(0, 1, 1), "iris").predicted == ("setosa", "virginica", "virginica")
+
+
+def test_a_token_states_the_number_of_each_row() -> None:
+    prediction = tokens().read(sign_numbers(1.5, -2, 3e38), "iris")
+    assert prediction == Prediction(
+        "iris", "v3", "r-1", NOW, None, (1.5, -2.0, float(np.float32(3e38)))
+    )
+
+
+def test_numbers_are_stated_as_fp32() -> None:
+    assert tokens().read(sign_numbers(0.1), "iris").predicted == (float(np.float32(0.1)),)
+
+
+def test_a_number_takes_four_bytes() -> None:
+    one, thousand = sign_numbers(0.1), sign_numbers(*[0.1] * 1000)
+    assert len(one) < 130
+    assert len(thousand) < len(one) + 1000 * 4 * 4 / 3 + 2
+
+
+@pytest.mark.parametrize("n_classes", [2, 64, 65, 256, 257, 70_000])
+def test_any_number_of_classes_can_be_stated(n_classes: int) -> None:
+    classes = tuple(f"class {i}" for i in range(n_classes))
+    token = sign(0, n_classes - 1, n_classes // 2, 0, classes=classes)
+    assert tokens().read(token, "iris").predicted == (
+        "class 0",
+        f"class {n_classes - 1}",
+        f"class {n_classes // 2}",
+        "class 0",
+    )
+
+
+def test_more_classes_than_a_byte_can_say_may_be_predicted_at_once() -> None:
+    classes = tuple(f"{i}" for i in range(10_000))
+    token = sign(*range(10_000), classes=classes)
+    assert tokens().read(token, "iris").predicted == classes
+
+
+def test_a_token_of_few_classes_names_them_all() -> None:
+    classes = tuple(f"class {i}" for i in range(64))
+    assert tokens().read(sign(3, classes=classes), "iris").classes == classes
+
+
+def test_a_token_of_many_classes_names_those_it_predicted() -> None:
+    classes = tuple(f"class {i}" for i in range(1000))
+    token = sign(3, 500, 3, classes=classes)
+    assert len(token) < 200
+    assert tokens().read(token, "iris").classes == ("class 3", "class 500")
 
 
 def test_another_replica_with_the_same_key_reads_a_token() -> None:
@@ -46,8 +114,16 @@ def test_another_replica_with_the_same_key_reads_a_token() -> None:
 
 
 def test_class_names_may_be_any_text() -> None:
-    prediction = Prediction("iris", "v3", "r", NOW, ("sétosa ☘", '"],\\'), (0, 1, 0))
-    assert tokens().read(sign(prediction), "iris") == prediction
+    classes = ("sétosa ☘", '"],\\', "two\nlines")
+    prediction = tokens().read(sign(2, 0, 1, classes=classes), "iris")
+    assert prediction.predicted == ("two\nlines", "sétosa ☘", '"],\\')
+
+
+def test_a_class_index_may_be_any_byte() -> None:
+    """Ten is a newline, which ends the part before the rows."""
+    classes = tuple(f"class {i}" for i in range(14))
+    prediction = tokens().read(sign(10, 0, 13, 10, classes=classes), "iris")
+    assert prediction.predicted == ("class 10", "class 0", "class 13", "class 10")
 
 
 def test_a_token_is_safe_in_a_url_and_short() -> None:
@@ -57,15 +133,14 @@ def test_a_token_is_safe_in_a_url_and_short() -> None:
 
 
 def test_a_token_of_many_rows_is_compressed() -> None:
-    prediction = Prediction("iris", "v3", "r", NOW, ("a", "b", "c"), tuple(range(3)) * 3333)
-    token = sign(prediction)
+    token = sign(*(0, 1) * 5000)
     assert len(token) < 1000
-    assert tokens().read(token, "iris") == prediction
+    assert tokens().read(token, "iris").predicted == FLOWERS * 5000
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 10_000])
 def test_a_change_of_any_byte_is_noticed(rows: int) -> None:
-    token = sign(Prediction("iris", "v3", "r-1", NOW, ("setosa", "virginica"), (1,) * rows))
+    token = sign(*[1] * rows)
     read = 0
     for at, char in enumerate(token):
         for other in "AQz9-_" if rows == 1 else "AB":
@@ -120,8 +195,8 @@ def test_a_token_larger_than_any_of_ours_is_refused_unread() -> None:
 
 
 def test_a_token_of_another_format_is_refused() -> None:
-    with pytest.raises(FeedbackError, match="has format 2, this server reads format 1"):
-        tokens().read("Ag" + sign()[2:], "iris")
+    with pytest.raises(FeedbackError, match="has format 1, this server reads format 2"):
+        tokens().read("AQ" + sign()[2:], "iris")
 
 
 def test_a_token_lives_thirty_days_and_no_longer() -> None:
@@ -139,10 +214,18 @@ def test_a_key_that_can_be_guessed_is_refused() -> None:
         FeedbackTokens(b"secret")
 
 
+def test_a_long_key_counts_whole() -> None:
+    """BLAKE2b takes 64 bytes of key; what lies beyond them must matter too."""
+    theirs, ours = FeedbackTokens(b"k" * 64 + b"theirs"), FeedbackTokens(b"k" * 64 + b"ours")
+    theirs.read(sign(signer=theirs), "iris")
+    with pytest.raises(FeedbackError, match="altered"):
+        ours.read(sign(signer=theirs), "iris")
+
+
 def test_without_a_key_a_warning_says_what_that_means(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv(KEY_VARIABLE)
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
     # What the cache wraps: the process's own tokens stay as other tests have them.
     with caplog.at_level(logging.WARNING, logger="mlserver"):
         made = process_tokens.__wrapped__()

@@ -111,7 +111,7 @@ async def test_a_request_may_have_ten_thousand_rows(runtime: TabularClassifier) 
 
 async def test_probabilities_are_named_and_sum_to_one(runtime: TabularClassifier) -> None:
     response = await runtime.predict(ask(matrix([*SETOSA, *VIRGINICA], (2, 4))))
-    output = response.outputs[1]
+    output = response.outputs[2]
     probability = np.reshape(output.data.root, output.shape)
     assert (output.name, output.shape, output.datatype) == ("probability", [2, 3], "FP32")
     assert output.parameters.classes == CLASSES
@@ -135,7 +135,7 @@ async def test_outputs_come_in_the_order_asked_for_and_once(runtime: TabularClas
 
 async def test_no_outputs_asked_for_means_all(runtime: TabularClassifier) -> None:
     response = await runtime.predict(ask(matrix(SETOSA), outputs=[]))
-    assert [output.name for output in response.outputs] == ["label", "probability"]
+    assert [output.name for output in response.outputs] == ["label", "class_index", "probability"]
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,14 @@ async def test_no_outputs_asked_for_means_all(runtime: TabularClassifier) -> Non
         ([matrix([5.1, 3.5, 1.4, b"1"])], "holds a string in row 0"),
         ([matrix([5.1, 3.5, 1.4, 1j])], "holds 1j in row 0"),
         ([matrix([*SETOSA, *SETOSA[:3], None], (2, 4))], "row 1 .*, column 'petal_width'"),
-        ([matrix([5.1, float("nan"), 1.4, 0.2])], "holds nan in row 0 .*; expected a finite"),
+        (
+            [matrix([5.1, float("nan"), 1.4, 0.2])],
+            "holds no number .* in row 0 .*; expected a finite",
+        ),
         ([matrix([5.1, float("inf"), 1.4, 0.2])], "holds inf in row 0"),
         ([matrix([5.1, float("-inf"), 1.4, 0.2], datatype="FP64")], "holds -inf in row 0"),
         ([matrix([5, float("inf"), 1, 0], datatype="INT64")], "holds inf in row 0"),
-        ([matrix([5, float("nan"), 1, 0], datatype="INT8")], "holds nan in row 0"),
+        ([matrix([5, float("nan"), 1, 0], datatype="INT8")], "holds no number .* in row 0"),
         ([matrix([1e300, 3.5, 1.4, 0.2], datatype="FP64")], "within the range of float32"),
         ([matrix([70_000, 3.5, 1.4, 0.2], datatype="FP16")], "within the range of float16"),
         ([matrix([10**400, 3, 1, 0], datatype="INT64")], "integer that no INT64 can hold"),
@@ -259,10 +262,90 @@ async def test_too_many_rows_are_refused_before_they_are_read(
     assert caught.value.status_code == 413
 
 
-async def test_ignores_codecs_that_a_request_asks_for(runtime: TabularClassifier) -> None:
-    tensor = {**matrix(SETOSA), "parameters": {"content_type": "base64"}}
-    request = ask(tensor, parameters={"content_type": "pd"})
+async def test_a_request_written_for_pandas_is_read(runtime: TabularClassifier) -> None:
+    tensors = [{**each, "parameters": {"content_type": "np"}} for each in columns()]
+    request = ask(*tensors, parameters={"content_type": "pd"})
     assert await labels(runtime, request) == ["setosa"]
+
+
+async def test_a_content_type_that_means_something_else_is_refused(
+    runtime: TabularClassifier,
+) -> None:
+    tensor = {**matrix(SETOSA), "parameters": {"content_type": "base64"}}
+    with pytest.raises(MLServerError, match="content_type 'base64'; expected none, or np, pd"):
+        await runtime.predict(ask(tensor))
+    with pytest.raises(MLServerError, match="the request has content_type 'zzz'"):
+        await runtime.predict(ask(matrix(SETOSA), parameters={"content_type": "zzz"}))
+
+
+async def test_metadata_says_what_goes_in_and_comes_out(runtime: TabularClassifier) -> None:
+    said = (await runtime.metadata()).model_dump(exclude_none=True)
+    assert said["versions"] == ["v1"]
+    assert said["inputs"] == [
+        {
+            "name": "features",
+            "datatype": "FP32",
+            "shape": [-1, 4],
+            "parameters": {"content_type": "np", "columns": COLUMNS},
+        }
+    ]
+    assert said["outputs"] == [
+        {"name": "label", "datatype": "BYTES", "shape": [-1, 1]},
+        {"name": "class_index", "datatype": "INT64", "shape": [-1, 1]},
+        {
+            "name": "probability",
+            "datatype": "FP32",
+            "shape": [-1, 3],
+            "parameters": {"classes": CLASSES},
+        },
+    ]
+
+
+async def test_numbers_have_as_many_digits_as_their_datatype(runtime: TabularClassifier) -> None:
+    """An FP32 of 0.1 is 0.1, and not 0.10000000149011612."""
+    response = await runtime.predict(ask(matrix(SETOSA)))
+    for number in response.outputs[2].data.root:
+        assert float(str(np.float32(number))) == number
+
+
+def runtime_of(tmp_path: Path, features: list[dict[str, Any]]) -> TabularClassifier:
+    files = change_json(
+        version_files(), METADATA, schema={"features": features, "classes": CLASSES}
+    )
+    return make_runtime(write_version(tmp_path / "v1", files))
+
+
+async def test_a_value_outside_its_bounds_is_refused_where_the_schema_says_so(
+    tmp_path: Path,
+) -> None:
+    bounds = {"minimum": 0.1, "maximum": 7.9}
+    runtime = runtime_of(
+        tmp_path,
+        [{"name": COLUMNS[0], **bounds, "outside": "refuse"}]
+        + [{"name": name, **bounds} for name in COLUMNS[1:]],
+    )
+    await runtime.load()
+    # The others' bounds are counted only, and a bound is within itself, in FP32 too.
+    for inside in (0.1, 7.9):
+        assert await labels(runtime, ask(matrix([inside, 9.0, 1.4, 0.0])))
+    with pytest.raises(
+        MLServerError, match=r"column 'sepal_length' is 8 in row 1 .*; expected a value in \[0.1, 7"
+    ):
+        await runtime.predict(ask(matrix([*SETOSA, 8.0, 3.5, 1.4, 0.2], (2, 4))))
+
+
+async def test_a_value_may_be_missing_where_the_schema_says_so(tmp_path: Path) -> None:
+    runtime = runtime_of(
+        tmp_path,
+        [{"name": COLUMNS[0], "missing": "allow"}] + [{"name": name} for name in COLUMNS[1:]],
+    )
+    await runtime.load()
+    # This model has no answer without the value: what is tested is how far the request gets.
+    for absent in (None, float("nan")):
+        with pytest.raises(MLServerError, match="too large for the model"):
+            await runtime.predict(ask(matrix([absent, 3.5, 1.4, 0.2])))
+        with pytest.raises(MLServerError, match="in row 0 .*, column 'sepal_width'"):
+            await runtime.predict(ask(matrix([5.1, absent, 1.4, 0.2])))
 
 
 async def test_a_runtime_that_is_not_loaded_answers_503(

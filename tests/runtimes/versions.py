@@ -79,6 +79,7 @@ def version_files(
         "inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, len(columns)]}],
         "outputs": [
             {"name": "label", "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": "class_index", "datatype": "INT64", "shape": [-1, 1]},
             {"name": "probability", "datatype": "FP32", "shape": [-1, len(classes)]},
         ],
     }

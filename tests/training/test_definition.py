@@ -108,7 +108,7 @@ WRONG = {
         "maximum: 6.0",
         "maximal: 6.0",
         "iris.yaml, line 21: features[1].maximal is no field of a model definition; expected "
-        "maximum, name, minimum: correct or remove it",
+        "maximum, name, minimum, outside, missing: correct or remove it",
     ),
     "a missing field": (
         "  seed: 7\n",

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from abserve.artifacts import read_metadata, seal, verify
@@ -54,6 +55,16 @@ def test_the_metadata_say_how_the_version_came_about(
     assert metadata.trained_at.tzinfo is not None
 
 
+def test_the_metadata_describe_the_rows_it_was_fitted_on(
+    definition: Definition, repository: Repository, settings_folder: Path
+) -> None:
+    metadata = train(definition, "v2", repository, settings_folder, silent).metadata
+    assert tuple(metadata.reference) == metadata.schema_.feature_names
+    petal_width = metadata.reference["petal_width_cm"]
+    assert len(petal_width.shares) == 5
+    assert petal_width.edges[1:] == (float(np.float32(1.1)), 1.5, 2)
+
+
 def test_each_step_is_reported_before_it_is_taken(
     definition: Definition, repository: Repository, settings_folder: Path
 ) -> None:
@@ -63,6 +74,7 @@ def test_each_step_is_reported_before_it_is_taken(
         "loading iris from sklearn",
         "checking 150 rows of 4 features",
         "holding out 30% of the rows",
+        "describing the 105 rows to fit on",
         "building DecisionTreeClassifier",
         "fitting DecisionTreeClassifier on 105 rows",
         "evaluating it on 45 held-out rows",

@@ -28,6 +28,7 @@ def test_training_adds_what_only_the_version_knows(settings_folder: Path) -> Non
         "inputs": [{"name": "features", "datatype": "FP64", "shape": [-1, 2]}],
         "outputs": [
             {"name": "label", "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": "class_index", "datatype": "INT64", "shape": [-1, 1]},
             {"name": "probability", "datatype": "FP32", "shape": [-1, 3]},
         ],
     }
@@ -39,7 +40,7 @@ def test_mlserver_knows_every_field_we_write(settings_folder: Path) -> None:
     assert written.keys() <= ModelSettings.model_fields.keys() | {"implementation"}
     read = ModelSettings.model_validate(written)
     assert read.version == "v2"
-    assert read.outputs[1].shape == [-1, 3]
+    assert read.outputs[2].shape == [-1, 3]
     assert json.loads(files["settings.json"]).keys() <= Settings.model_fields.keys()
 
 
@@ -58,11 +59,9 @@ def test_ports_and_hosts_are_left_to_the_operator(settings_folder: Path) -> None
 
 
 def test_batching_and_what_a_runtime_is_told_are_kept(tmp_path: Path) -> None:
-    given = {**IRIS, "max_batch_size": 8, "parameters": {"extra": {"threshold": 0.5}}}
+    given = {**IRIS, "parameters": {"extra": {"threshold": 0.5}}}
     files = read_serving(folder_of(tmp_path, given), "iris").complete("v1", SCHEMA)
     completed = json.loads(files["model-settings.json"])
-    assert completed["max_batch_size"] == 8
-    assert "max_batch_time" not in completed
     assert completed["parameters"] == {
         "extra": {"threshold": 0.5},
         "uri": "./model.onnx",
@@ -83,7 +82,7 @@ def test_settings_of_another_model_are_refused(tmp_path: Path) -> None:
         read_serving(folder, "iris")
 
 
-@pytest.mark.parametrize("field", ["max_batchsize", "uri", "inputs", "platform", "cache_enabled"])
+@pytest.mark.parametrize("field", ["max_batch_size", "uri", "inputs", "platform", "cache_enabled"])
 def test_a_field_mlserver_would_ignore_or_training_writes_is_refused(
     tmp_path: Path, field: str
 ) -> None:
@@ -127,3 +126,11 @@ def test_other_bytes_are_no_json(tmp_path: Path) -> None:
 def test_a_json_list_is_no_object(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"iris\.json is no JSON object; expected \{\.\.\.\}"):
         read_serving(folder_of(tmp_path, [IRIS]), "iris")
+
+
+def test_a_regressor_has_one_output(settings_folder: Path) -> None:
+    schema = Schema(features=SCHEMA.features)
+    written = json.loads(
+        read_serving(settings_folder, "iris").complete("v1", schema)["model-settings.json"]
+    )
+    assert written["outputs"] == [{"name": "prediction", "datatype": "FP32", "shape": [-1, 1]}]

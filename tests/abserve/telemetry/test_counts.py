@@ -1,9 +1,12 @@
+import numpy as np
 import prometheus_client
 import pytest
 
 from abserve.errors import TelemetryError
+from abserve.schema import Feature, Schema
 from abserve.telemetry import Histogram, ReplicaCounts, VersionCounts, add_counts, read_counts
-from runtimes.metrics import collectors
+from runtimes.inference import Classified
+from runtimes.metrics import VersionMetrics, feedback_of
 from tests.abserve.telemetry.replica import Replica
 
 INFINITY = float("inf")
@@ -84,14 +87,27 @@ def test_metrics_of_others_are_passed_over(replica: Replica) -> None:
 
 def test_names_and_labels_are_those_of_the_runtimes() -> None:
     model = "read-by-telemetry"
-    collectors().requests.labels(model, "v1", "ok").inc(3)
-    collectors().feedback.labels(model, "v1", "correct").inc(2)
-    collectors().inference_seconds.labels(model, "v1").observe(0.004)
-    collectors().model_info.labels(model, "v1", "1623454", "2026-01-02").set(1)
+    schema = Schema(features=(Feature(name="width"),), classes=("a", "b"))
+    metrics = VersionMetrics(model, "v1", schema, {}, "1623454", "2026-01-02")
+    row = np.ones((1, 1), dtype=np.float32)
+    for _ in range(3):
+        metrics.count_answer(0.004, row, Classified(np.array([0]), np.array([[0.75, 0.25]])))
+    metrics.count_rejected("shape")
+    metrics.count_failed()
+    feedback_of(model, "v1", is_classifier=True).rows["correct"] += 2
     counts = read_counts(prometheus_client.generate_latest().decode(), model)
     assert counts.version == "v1"
-    assert (counts.by_version["v1"].n_requests, counts.by_version["v1"].n_correct) == (3, 2)
-    assert counts.by_version["v1"].seconds.n == 1
+    read = counts.by_version["v1"]
+    assert (read.n_requests, read.n_rejected, read.n_failed) == (5, 1, 1)
+    assert (read.n_correct, read.n_incorrect, read.seconds.n) == (2, 0, 3)
+
+
+def test_a_regressor_of_the_runtimes_is_read_without_accuracy() -> None:
+    model = "regressor-read-by-telemetry"
+    VersionMetrics(model, "v1", Schema(features=(Feature(name="width"),)), {}, "1623454", "2026")
+    feedback_of(model, "v1", is_classifier=False).rows["measured"] += 2
+    read = read_counts(prometheus_client.generate_latest().decode(), model).by_version["v1"]
+    assert (read.n_feedback, read.accuracy) == (0, None)
 
 
 @pytest.mark.parametrize(
