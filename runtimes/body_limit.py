@@ -11,6 +11,7 @@ import zlib
 
 from abserve.errors import AbserveError
 from runtimes.asgi import App, Receive, Scope, Send, replay
+from runtimes.logs import request_log
 
 LIMIT_VARIABLE = "ABSERVE_MAX_BODY_BYTES"
 USUAL_LIMIT_BYTES = 16 * 1024 * 1024
@@ -71,7 +72,9 @@ class BodyLimit:
             return
         try:
             if length is not None and length > self._limit:
-                await self._discard(receive)
+                # Who asks first whether to send has not sent.
+                if not _asks_first(scope):
+                    await self._discard(receive)
                 raise self._too_large(f"has {length} bytes")
             body = await self._read(receive)
             if body is not None and encoding is not None:
@@ -153,6 +156,10 @@ def _is_chunked(scope: Scope) -> bool:
     return any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
+def _asks_first(scope: Scope) -> bool:
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
 def _with_body(scope: Scope, body: bytes) -> Scope:
     headers = [
         (name, value)
@@ -163,6 +170,7 @@ def _with_body(scope: Scope, body: bytes) -> Scope:
 
 
 async def _refuse(error: BodyRefusedError, send: Send) -> None:
+    request_log().refused(None, error.status, str(error))
     content = json.dumps({"error": str(error)}).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -15,16 +15,21 @@ _LOADING = "/v2/repository/models/"
 _DESCRIPTIONS = ("/docs", "/docs/dataplane.json", "/openapi.json")
 
 
+def loading_is_open() -> bool:
+    """Return whether the environment leaves loading and unloading open."""
+    return os.environ.get(LOADING_VARIABLE, "").lower() == "true"
+
+
 def close_open_endpoints(app: FastAPI) -> None:
     """Take loading, unloading and the API's description out of `app`; they answer 404 then.
 
     ``ABSERVE_REPOSITORY_API=true`` leaves loading and unloading open.
     """
-    loading_is_open = os.environ.get(LOADING_VARIABLE, "").lower() == "true"
+    loads = loading_is_open()
 
     def stays(path: str) -> bool:
         closed = path.endswith(_DESCRIPTIONS)
-        return not closed and (loading_is_open or not path.startswith(_LOADING))
+        return not closed and (loads or not path.startswith(_LOADING))
 
     app.router.routes[:] = [
         route for route in app.router.routes if stays(getattr(route, "path", ""))

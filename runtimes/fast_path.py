@@ -2,14 +2,12 @@
 
 ::
 
-    HttpProtocol ──> whole and plain ─┐                                  ┌─> infer_json
-    FastPathApp  ──> anything else   ─┴─> FastPath ─> one of our runtimes ─┴─> binary tensors
-                                             └─> no answer: MLServer's REST app
+    HttpProtocol ──> whole requests ─┐              ┌─> one of our runtimes: infer_json, or if it
+    FastPathApp  ──> anything else ──┴─> FastPath ──┤     has no answer to that, answer_rest
+                                                    └─> other runtimes: MLServer's REST app
 
-Around an inference of microseconds the app's layers cost hundreds; this does what they do for a
-request of JSON, and nothing more. It gives no answer of its own to what is wrong: such a request is
-handed on, bytes untouched, so that there is one place that says so. Only the binary tensors, which
-MLServer does not know, are answered here whatever they hold.
+Around an inference of microseconds the app's layers cost hundreds; this does what they do for an
+inference request, and nothing more: the same JSON, the same headers, the same metrics.
 """
 
 import gzip
@@ -25,16 +23,19 @@ from mlserver.errors import MLServerError
 from mlserver.handlers import DataPlane
 
 from abserve import __version__
-from runtimes.asgi import App, Headers, Message, Receive, Scope, Send, replay
-from runtimes.binary_requests import HEADER_LENGTH, BinaryAnswer, answer_binary, asks_for_binary
+from runtimes.asgi import App, Headers, Receive, Scope, Send
+from runtimes.logs import request_log
+from runtimes.lookup import find_model
+from runtimes.rest_requests import HEADER_LENGTH, RestAnswer, answer_rest
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts, RequestCounts
+from runtimes.texts import shorten
 
 # Compressing what fits into one packet anyway costs time and saves none.
 _COMPRESSED_FROM_BYTES = 1400
 _COMPRESSION_LEVEL = 6
 _OK = 200
-_FAULT = 500
+_JSON = b"application/json"
 
 _T = TypeVar("_T")
 
@@ -46,6 +47,13 @@ class Target(NamedTuple):
     names_version: bool
     header_length: bytes | None
     takes_gzip: bool
+
+
+class Refused(NamedTuple):
+    """What an inference request is refused with, as far as its head says."""
+
+    error: MLServerError
+    names_version: bool
 
 
 class HttpAnswer(NamedTuple):
@@ -78,8 +86,8 @@ class FastPath:
         self._requests = RequestCounts(app, settings) if settings.metrics_endpoint else None
         self._heads: dict[tuple[str, str | None], Callable[[bytes], bytes]] = {}
 
-    def find(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Target | None:
-        """Return what a POST request asks for, None if it is not for the fast path.
+    def find(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Target | Refused | None:
+        """Return what a POST request asks for, None if it is left to the app.
 
         Parameters
         ----------
@@ -91,60 +99,62 @@ class FastPath:
         asked = _model_of(path)
         if asked is None or not self._open:
             return None
-        is_json, takes_gzip, header_length = True, False, None
+        names_version = asked[1] is not None
+        try:
+            runtime = _now(find_model(self._registry, *asked))
+        except MLServerError as error:
+            return Refused(error, names_version)
+        if not isinstance(runtime, Runtime) or not runtime.ready:
+            return None
+        content_type, takes_gzip, header_length = _JSON, False, None
         for key, value in headers:
             if key == b"content-type":
-                is_json = value.partition(b";")[0].strip().lower() == b"application/json"
+                content_type = value
             elif key == b"accept-encoding":
                 takes_gzip = b"gzip" in value
             elif key == HEADER_LENGTH:
                 header_length = value
-        if not is_json and header_length is None:
-            return None
-        try:
-            runtime = _now(self._registry.get_model(*asked))
-        except MLServerError:
-            return None
-        if not isinstance(runtime, Runtime) or not runtime.ready:
-            return None
-        return Target(runtime, asked[1] is not None, header_length, takes_gzip)
+        if content_type != _JSON and header_length is None and not _is_json(content_type):
+            return Refused(_not_json(content_type), names_version)
+        return Target(runtime, names_version, header_length, takes_gzip)
 
-    def answer(self, target: Target, body: bytes) -> HttpAnswer | None:
-        """Return the response to a request, None if it is left to the app."""
+    def answer(self, target: Target, body: bytes) -> HttpAnswer:
+        """Return the response to a request."""
         start = perf_counter()
-        runtime = target.runtime
-        if target.header_length is None:
-            answer = runtime.infer_json(body)
-            if answer is not None:
-                return self._to_http(target, answer.request_id, answer.body, start)
-            if not asks_for_binary(body):
-                return None
         try:
-            binary = answer_binary(runtime, body, target.header_length)
+            if target.header_length is None:
+                plain = target.runtime.infer_json(body)
+                if plain is not None:
+                    plain_answer = RestAnswer(plain.body, None, plain.request_id)
+                    return self._to_http(target, plain_answer, start)
+            answer = answer_rest(target.runtime, body, target.header_length)
         except MLServerError as error:
-            return self._refuse(target, error, start)
-        return self._to_http(target, binary.request_id, binary.body, start, binary)
+            self._count(target, perf_counter() - start, error.status_code)
+            return error_answer(error.status_code, str(error))
+        return self._to_http(target, answer, start)
 
-    def _to_http(
-        self,
-        target: Target,
-        request_id: str,
-        body: bytes,
-        start: float,
-        binary: BinaryAnswer | None = None,
-    ) -> HttpAnswer:
+    def refuse(self, refused: Refused) -> HttpAnswer:
+        """Return the response to a request that asks for no runtime's answer."""
+        error = refused.error
+        request_log().refused(None, error.status_code, str(error))
+        if self._requests is not None:
+            self._requests.count(0.0, error.status_code, with_version=refused.names_version)
+        return error_answer(error.status_code, str(error))
+
+    def _to_http(self, target: Target, answer: RestAnswer, start: float) -> HttpAnswer:
         runtime = target.runtime
         key = (runtime.name, runtime.version)
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._make_head(runtime)
-        lines = head(request_id.encode())
-        if binary is None:
+        lines = head(answer.request_id.encode())
+        body = answer.body
+        if answer.header_length is None:
             lines += b"content-type: application/json\r\n"
         else:
             lines += (
                 b"content-type: application/octet-stream\r\n"
-                b"inference-header-content-length: %d\r\n" % binary.header_length
+                b"inference-header-content-length: %d\r\n" % answer.header_length
             )
         if self._gzip and target.takes_gzip and len(body) >= _COMPRESSED_FROM_BYTES:
             body = gzip.compress(body, _COMPRESSION_LEVEL)
@@ -152,12 +162,6 @@ class FastPath:
         lines += b"content-length: %d\r\n" % len(body)
         self._count(target, perf_counter() - start, _OK)
         return HttpAnswer(_OK, lines, body)
-
-    def _refuse(self, target: Target, error: MLServerError, start: float) -> HttpAnswer:
-        body = orjson.dumps({"error": str(error)})
-        head = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-        self._count(target, perf_counter() - start, error.status_code)
-        return HttpAnswer(error.status_code, head, body)
 
     def _make_head(self, runtime: Runtime) -> Callable[[bytes], bytes]:
         """Return what makes the headers of MLServer's answers from a request id."""
@@ -203,19 +207,22 @@ class FastPathApp:
         self._fast_path = fast_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target = (
+        found = (
             self._fast_path.find(scope["path"], scope["headers"])
             if scope["type"] == "http" and scope["method"] == "POST"
             else None
         )
-        if target is None:
+        if found is None:
             await self._app(scope, receive, send)
             return
-        messages, body = await _read(receive)
-        answer = None if body is None else self._fast_path.answer(target, body)
-        if answer is None:
-            await self._app(scope, replay(messages, receive), send)
+        body = await _read(receive)
+        if body is None:  # the client went away
             return
+        answer = (
+            self._fast_path.refuse(found)
+            if isinstance(found, Refused)
+            else self._fast_path.answer(found, body)
+        )
         headers: Headers = []
         for line in answer.head.splitlines():
             name, _, value = line.partition(b": ")
@@ -240,6 +247,25 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
 
 
+def error_answer(status: int, message: str) -> HttpAnswer:
+    """Return a refusal in the protocol's form."""
+    body = orjson.dumps({"error": message})
+    head = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+    return HttpAnswer(status, head, body)
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == _JSON
+
+
+def _not_json(content_type: bytes) -> MLServerError:
+    return MLServerError(
+        f"the content-type is {shorten(content_type.decode('latin-1'))}; expected "
+        "application/json, or tensors in binary with the header Inference-Header-Content-Length",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )
+
+
 def _now(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Return what a coroutine returns that never waits, as those of MLServer's registry."""
     try:
@@ -251,13 +277,13 @@ def _now(coroutine: Coroutine[Any, Any, _T]) -> _T:
     raise RuntimeError("a lookup in MLServer's registry waits, which it must not")
 
 
-async def _read(receive: Receive) -> tuple[list[Message], bytes | None]:
-    """Return what was received, and the body in it; no body if the client went away."""
-    messages: list[Message] = []
+async def _read(receive: Receive) -> bytes | None:
+    """Return the body, None if the client went away."""
+    chunks: list[bytes] = []
     while True:
         message = await receive()
-        messages.append(message)
         if message["type"] != "http.request":
-            return messages, None
+            return None
+        chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return messages, b"".join(each.get("body", b"") for each in messages)
+            return b"".join(chunks)

@@ -1,7 +1,8 @@
 """Answer every refused request in the one shape that the protocol knows: ``{"error": "..."}``.
 
 MLServer leaves what FastAPI refuses to FastAPI, which answers in shapes of its own and sends a
-malformed request's whole body back.
+malformed request's whole body back. What is refused here has reached no version, whose runtime
+would have logged it; so it is logged here.
 """
 
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from mlserver.errors import ModelNotReady
+from mlserver.errors import ModelNotFound, ModelNotReady
 from starlette.exceptions import HTTPException
+
+from runtimes.logs import request_log
 
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
@@ -25,6 +28,7 @@ def answer_errors_as_json(app: FastAPI) -> None:
     """Add our exception handlers to `app`; MLServer's own, for its own errors, stays."""
     app.add_exception_handler(RequestValidationError, _answer_malformed)
     app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(ModelNotFound, _answer_not_found)
     app.add_exception_handler(ModelNotReady, _answer_not_ready)
     app.add_exception_handler(Exception, _answer_crash)
 
@@ -34,9 +38,10 @@ async def _answer_malformed(request: Request, error: Exception) -> Response:
     described = "; ".join(_describe(fault) for fault in faults[:_MAX_FAULTS])
     if len(faults) > _MAX_FAULTS:
         described += f"; and {len(faults) - _MAX_FAULTS} more"
-    if "json" not in request.headers.get("content-type", "json"):
+    sent_as = request.headers.get("content-type", "application/json")
+    if sent_as.partition(";")[0].strip().lower() != "application/json":
         described += "; send the header 'content-type: application/json'"
-    return _error(_BAD_REQUEST, f"the request cannot be read: {described}")
+    return _refuse(_BAD_REQUEST, f"the request cannot be read: {described}")
 
 
 def _describe(fault: dict[str, Any]) -> str:
@@ -56,15 +61,26 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == _NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         message = f"{request.method} is not allowed at this path; expected {allowed}"
-    return _error(error.status_code, message, error.headers)
+    return _refuse(error.status_code, message, error.headers)
+
+
+async def _answer_not_found(_: Request, error: Exception) -> Response:
+    # The message names what was asked for, at any length and in any characters.
+    return _refuse(_NOT_FOUND, ascii(str(error)[:_MAX_CHARS])[1:-1])
 
 
 async def _answer_not_ready(_: Request, error: Exception) -> Response:
-    return _error(_UNAVAILABLE, f"{error} Try again shortly.")
+    return _refuse(_UNAVAILABLE, f"{error} Try again shortly.")
 
 
 async def _answer_crash(_: Request, __: Exception) -> Response:
+    # uvicorn logs the exception, since Starlette lets it pass as well.
     return _error(_INTERNAL, "internal error; the server's log has the reason")
+
+
+def _refuse(status_code: int, message: str, headers: Any = None) -> Response:
+    request_log().refused(None, status_code, message)
+    return _error(status_code, message, headers)
 
 
 def _error(status_code: int, message: str, headers: Any = None) -> Response:

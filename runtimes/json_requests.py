@@ -1,8 +1,8 @@
-"""Inference requests in JSON, read without MLServer's model of the whole protocol.
+"""Plain inference requests in JSON, read in one pass.
 
 Most requests hold an id, tensors of numbers and perhaps names of outputs: they are read into arrays
-in one pass that checks the types on the way. Whatever holds more than that, or something else, is
-no fault: it is left to MLServer, which knows the whole protocol and how to say what is wrong.
+while their types are checked. Whatever holds more than that, or something else, is no fault here:
+`runtimes.rest_requests` reads all of the protocol, and knows how to say what is wrong.
 """
 
 import struct
@@ -51,6 +51,8 @@ class _Nested(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     parameters: dict[str, Any] | None = None
 
 
+# The last if the JSON is nested too deeply.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_flat = msgspec.json.Decoder(_Flat).decode
 _decode_nested = msgspec.json.Decoder(_Nested).decode
 
@@ -60,10 +62,10 @@ def parse_plain(body: bytes) -> Request | None:
     found: _Flat | _Nested
     try:
         found = _decode_flat(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         try:
             found = _decode_nested(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             return None
     if found.parameters:
         return None

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,10 @@ import uvicorn
 import uvloop
 from mlserver import MLServer, ModelSettings, Settings
 from mlserver.errors import MLServerError
-from mlserver.grpc import GRPCServer
 from mlserver.handlers import DataPlane, ModelRepositoryHandlers
-from mlserver.logging import configure_logger
 from mlserver.metrics import MetricsServer
 from mlserver.rest import RESTServer
-from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataModelResponse
 
 from abserve.errors import AbserveError
 from runtimes.body_limit import BodyLimit, limit_from_environment
@@ -38,9 +36,13 @@ from runtimes.closed import close_open_endpoints
 from runtimes.draining import Draining, drain_seconds_from_environment
 from runtimes.fast_path import FastPath, FastPathApp
 from runtimes.folder import FOLDER_VARIABLE, read_folder
+from runtimes.grpc_server import GrpcServer
 from runtimes.http_errors import answer_errors_as_json
 from runtimes.http_protocol import HttpProtocol
+from runtimes.logs import configure_logs, flush_logs
+from runtimes.lookup import find_model
 from runtimes.readiness import answer_readiness
+from runtimes.streaming import answer_streams
 
 DEFAULT_FOLDER = "/mnt/models"
 
@@ -86,7 +88,10 @@ class _RestServer(RESTServer):
         self._draining = draining
         answer_errors_as_json(self._app)
         answer_readiness(self._app, data_plane)
+        answer_streams(self._app, data_plane)
         close_open_endpoints(self._app)
+        # A redirect would name whatever host the client wrote.
+        self._app.router.redirect_slashes = False
         self._limit_bytes = limit_from_environment()
 
     async def start(self) -> None:
@@ -107,6 +112,7 @@ class _RestServer(RESTServer):
             limit_bytes=self._limit_bytes,
             draining=self._draining,
         )
+        config.ws = "none"
         # The addresses in headers of proxies are nothing we use.
         config.proxy_headers = False
         config.timeout_keep_alive = _KEEP_ALIVE_SECONDS
@@ -127,7 +133,7 @@ class _MetricsServer(MetricsServer):
         await server.serve_or_raise()
 
 
-class _GrpcServer(GRPCServer):
+class _GrpcServer(GrpcServer):
     async def start(self) -> None:
         try:
             await super().start()  # type: ignore[no-untyped-call]  # MLServer's
@@ -153,7 +159,12 @@ class _DataPlane(DataPlane):
         return loaded and not self._draining.begun
 
     async def model_ready(self, name: str, version: str | None = None) -> bool:
-        return await super().model_ready(name, version) and not self._draining.begun
+        model = await find_model(self._model_registry, name, version)
+        return model.ready and not self._draining.begun
+
+    async def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
+        await find_model(self._model_registry, name, version)
+        return await super().model_metadata(name, version)
 
     # MLServer labels its metrics with the name and version in the URL, before it looks them up:
     # whoever sends made-up names makes as many time series. Looked up first, they are ours.
@@ -161,7 +172,7 @@ class _DataPlane(DataPlane):
     async def infer(
         self, payload: InferenceRequest, name: str, version: str | None = None
     ) -> InferenceResponse:
-        model = await self._model_registry.get_model(name, version)
+        model = await find_model(self._model_registry, name, version)
         return await super().infer(payload, name, model.version)
 
     async def infer_stream(
@@ -170,9 +181,12 @@ class _DataPlane(DataPlane):
         name: str,
         version: str | None = None,
     ) -> AsyncIterator[InferenceResponse]:
-        model = await self._model_registry.get_model(name, version)
-        async for response in super().infer_stream(payloads, name, model.version):
-            yield response
+        model = await find_model(self._model_registry, name, version)
+        stream: Any = super().infer_stream(payloads, name, model.version)
+        # Closed with ours when the client goes away, not at some time later.
+        async with aclosing(stream):
+            async for response in stream:
+                yield response
 
 
 class Server(MLServer):
@@ -270,6 +284,7 @@ class Server(MLServer):
 async def serve(folder: Path) -> None:
     """Serve the models in `folder` until a signal ends it."""
     settings, models = read_folder(folder)
+    configure_logs(settings)
     await Server(settings).start(models)
 
 
@@ -279,12 +294,13 @@ def main(arguments: Sequence[str]) -> None:
         sys.stderr.write("usage: python -m runtimes.server [FOLDER]\n")
         sys.exit(2)
     folder = arguments[0] if arguments else os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)
-    configure_logger()
     try:
+        configure_logs()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(Path(folder)))
     except AbserveError as error:
         # Printed last, without a traceback: a supervisor shows the last lines.
+        flush_logs()
         sys.exit(f"abserve: {' '.join(str(error).split())}")
 
 

@@ -7,8 +7,9 @@ from mlserver import ModelSettings
 from abserve.artifacts import MODEL_ONNX, Metadata
 from abserve.errors import ArtifactError
 from runtimes.onnx_session import OnnxSession
+from runtimes.opened import Parts
 from runtimes.outputs import outputs_of
-from runtimes.runtime import Parts, Runtime
+from runtimes.runtime import Runtime
 from runtimes.tabular.rows import TableReader
 
 

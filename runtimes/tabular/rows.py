@@ -122,8 +122,8 @@ class TableReader:
         if not inputs:
             fault = "the request has no inputs"
         elif len(by_name) != len(inputs):
-            names = [tensor.name for tensor in inputs]
-            repeated = next(name for name in names if names.count(name) > 1)
+            # The mapping kept the last of each name.
+            repeated = next(each.name for each in inputs if by_name[each.name] is not each)
             fault = f"input {shorten(repeated)} is given more than once"
         elif unknown := [name for name in by_name if name not in columns]:
             fault = f"input {shorten(unknown[0])} is not known"

@@ -13,8 +13,10 @@ from tests.runtimes.versions import SETOSA, write_version
 
 
 @pytest.fixture(scope="session", autouse=True)
-def feedback_key() -> Iterator[None]:
+def environment() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
+    # What a session refuses by the thousand would bury what it says itself.
+    patch.setenv("ABSERVE_REQUEST_LOG", "none")
     if "ABSERVE_FEEDBACK_KEY" not in os.environ:
         patch.setenv("ABSERVE_FEEDBACK_KEY", "a key that only tests know")
     yield

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from runtimes.fast_path import FastPath, FastPathApp
 from runtimes.tabular import TabularClassifier
-from tests.runtimes.versions import SETOSA
+from tests.runtimes.versions import COLUMNS, SETOSA
 
 REQUEST = {
     "id": "r-1",
@@ -129,8 +129,6 @@ async def test_a_request_without_id_gets_one(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("path", "method"),
     [
-        ("/v2/models/nope/infer", "POST"),
-        ("/v2/models/iris/versions/v9/infer", "POST"),
         ("/v2/models/iris", "GET"),
         (PATH, "GET"),
         ("/v2/models/iris/infer/", "POST"),
@@ -142,46 +140,70 @@ async def test_other_paths_go_to_the_app(gate: Gate, path: str, method: str) -> 
     assert (status, gate.app.bodies) == (299, [body()])
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        ((b"content-type", b"text/plain"),),
-        ((b"content-type", b"application/x-www-form-urlencoded"),),
-    ],
-)
-async def test_other_forms_go_to_the_app(
-    gate: Gate, headers: tuple[tuple[bytes, bytes], ...]
-) -> None:
-    status, _, _ = await gate.post(body(), headers=headers)
-    assert (status, gate.app.bodies) == (299, [body()])
+@pytest.mark.parametrize("content_type", [b"text/plain", b"application/x-www-form-urlencoded"])
+async def test_other_content_types_are_refused(gate: Gate, content_type: bytes) -> None:
+    status, _, content = await gate.post(body(), headers=((b"content-type", content_type),))
+    assert (status, gate.app.bodies) == (415, [])
+    assert (
+        f"the content-type is {content_type.decode()!r}; expected" in json.loads(content)["error"]
+    )
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("path", "message"),
     [
-        b"{",
-        body(inputs=[]),
-        body(id="no\nline"),
-        body(outputs=[{"name": "nope"}]),
-        body(inputs=[{**REQUEST["inputs"][0], "shape": [1, 3]}]),
-        body(inputs=[{**REQUEST["inputs"][0], "data": [1, 2, 3, None]}]),
-        body(parameters={"content_type": "np"}),
+        ("/v2/models/nope/infer", "model 'nope' is not served here; expected iris"),
+        (
+            "/v2/models/iris/versions/v9/infer",
+            "version 'v9' of model 'iris' is not served here; expected v1",
+        ),
+        ("/v2/models/a\r\nb/infer", r"model 'a\r\nb' is not served here; expected iris"),
     ],
 )
-async def test_what_has_no_answer_goes_to_the_app_untouched_and_uncounted(
-    gate: Gate, sent: bytes
+async def test_who_is_not_there_is_not_found(gate: Gate, path: str, message: str) -> None:
+    status, _, content = await gate.post(b"whatever it holds", path)
+    assert (status, json.loads(content)) == (404, {"error": message})
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"{", "the body is not JSON: "),
+        (b"[]", "the request cannot be read: Expected `object`, got `array`"),
+        (b'{"inputs": [5, 5]}', "cannot be read: Expected `object`, got `int` - at `$.inputs[0]`"),
+        (
+            b'{"inputs": [], "parameters": {"a": ' + b"[" * 100_000,
+            "the body is JSON that is nested too deeply",
+        ),
+        (body(inputs=[]), "the request has no inputs"),
+        (body(id="no\nline"), "the request id is"),
+        (body(id=5), "Expected `str | null`, got `int` - at `$.id`"),
+        (body(outputs=[{"name": "nope"}]), "output 'nope' is not known"),
+        (body(inputs=[{**REQUEST["inputs"][0], "shape": [1, 3]}]), "has shape [1, 3]"),
+        (body(inputs=[{**REQUEST["inputs"][0], "data": [1, 2, 3, None]}]), "holds null in row 0"),
+        (body(parameters={"content_type": "zzz"}), "has content_type 'zzz'"),
+    ],
+)
+async def test_what_is_wrong_is_said_and_counted_once(
+    gate: Gate, sent: bytes, message: str
 ) -> None:
     labels = {"model": "iris", "version": "v1"}
-    before = [
-        sample("abserve_requests_total", **labels, outcome=outcome)
-        for outcome in ("ok", "rejected", "failed")
+    before = sample("abserve_requests_total", **labels, outcome="rejected")
+    status, headers, content = await gate.post(sent)
+    assert (status, gate.app.bodies) == (400, [])
+    assert message in json.loads(content)["error"]
+    assert headers == {"content-type": "application/json", "content-length": str(len(content))}
+    assert sample("abserve_requests_total", **labels, outcome="rejected") == before + 1
+
+
+async def test_a_request_in_the_form_of_pandas_is_answered(gate: Gate) -> None:
+    columns = [
+        {"name": name, "shape": [1], "datatype": "FP32", "data": [value]}
+        for name, value in zip(COLUMNS, SETOSA, strict=True)
     ]
-    status, _, _ = await gate.post(sent)
-    assert (status, gate.app.bodies) == (299, [sent])
-    assert before == [
-        sample("abserve_requests_total", **labels, outcome=outcome)
-        for outcome in ("ok", "rejected", "failed")
-    ]
+    status, _, content = await gate.post(body(inputs=columns, parameters={"content_type": "pd"}))
+    assert (status, gate.app.bodies) == (200, [])
+    assert json.loads(content)["outputs"][0]["data"] == ["setosa"]
 
 
 @pytest.mark.parametrize("settings", [Settings(cors_settings={}), Settings(root_path="/here")])
@@ -246,4 +268,4 @@ async def test_a_client_that_goes_away_is_answered_by_nobody(gate: Gate) -> None
 
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": [JSON]}
     await gate.fast(scope, receive, send)
-    assert [message.get("status") for message in sent] == [299, None]
+    assert (sent, gate.app.bodies) == ([], [])

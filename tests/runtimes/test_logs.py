@@ -169,7 +169,7 @@ def test_a_long_message_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_answered_request_is_one_line(pipe: Pipe) -> None:
-    pipe.log.of("iris", "v1").answered("r-1", 3, 0.0001234, "fast")
+    pipe.log.of("iris", "v1").answered("r-1", 3, 0.0001234)
     [line] = pipe.lines()
     assert line.pop("time")[:2] == "20"
     assert line == {
@@ -181,7 +181,6 @@ def test_an_answered_request_is_one_line(pipe: Pipe) -> None:
         "version": "v1",
         "rows": 3,
         "seconds": 0.000123,
-        "path": "fast",
     }
 
 
@@ -199,7 +198,7 @@ def test_any_valid_id_is_logged_as_it_is(pipe: Pipe, request_id: str) -> None:
 
 
 def test_a_refused_request_says_why(pipe: Pipe) -> None:
-    pipe.log.of("iris", "v1").refused("r-1", 400, "input 'a' is \u2028 not known", "grpc")
+    pipe.log.of("iris", "v1").refused("r-1", 400, "input 'a' is \u2028 not known")
     pipe.log.refused(None, 404, "x" * 1000)
     first, second = pipe.lines()
     del first["time"], second["time"]
@@ -212,7 +211,6 @@ def test_a_refused_request_says_why(pipe: Pipe) -> None:
         "version": "v1",
         "status": 400,
         "reason": "input 'a' is \u2028 not known",
-        "path": "grpc",
     }
     assert second == {
         "level": "info",
@@ -231,10 +229,10 @@ def test_an_id_that_no_runtime_lets_pass_is_cut_and_harmless(pipe: Pipe) -> None
 
 
 def test_a_failed_request_has_its_exception_and_is_written_at_once(pipe: Pipe) -> None:
-    pipe.log.of("iris", "v1").failed("r-1", caught("broken")[1], "rest")
+    pipe.log.of("iris", "v1").failed("r-1", caught("broken")[1])
     line = json.loads(pipe.read())
     assert (line["level"], line["message"]) == ("error", "failed")
-    assert (line["request_id"], line["model"], line["path"]) == ("r-1", "iris", "rest")
+    assert (line["request_id"], line["model"]) == ("r-1", "iris")
     assert line["exception"].endswith("ValueError: broken")
 
 
@@ -484,5 +482,5 @@ def test_what_waits_is_written_when_the_process_ends() -> None:
             request_log().of("iris", "v1").answered("a", 1, 0.1)
         asyncio.run(answer())
         """
-    _, stderr = run(code)
+    _, stderr = run(code, ABSERVE_REQUEST_LOG="all")
     assert json.loads(stderr)["message"] == "answered"

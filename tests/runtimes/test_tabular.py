@@ -344,7 +344,7 @@ async def test_a_value_may_be_missing_where_the_schema_says_so(tmp_path: Path) -
     for absent in (None, float("nan")):
         with pytest.raises(MLServerError, match="too large for the model"):
             await runtime.predict(ask(matrix([absent, 3.5, 1.4, 0.2])))
-        with pytest.raises(MLServerError, match="in row 0 .*, column 'sepal_width'"):
+        with pytest.raises(MLServerError, match=r"in row 0 .*, column 'sepal_width'"):
             await runtime.predict(ask(matrix([5.1, absent, 1.4, 0.2])))
 
 

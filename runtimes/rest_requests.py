@@ -1,14 +1,16 @@
-"""Tensors in binary over REST, which MLServer does not know: the protocol's binary data extension.
+"""Inference requests over REST, whatever they hold: JSON, and the protocol's binary tensors.
 
 ::
 
     inference-header-content-length: 120
     { "inputs": [{"name": "features", ..., "parameters": {"binary_data_size": 16}}], ... } 16 bytes
 
-A request begins with its JSON, as long as the header says, and goes on with the values of those
-inputs that name a size, in their order. A response has the same form, for the outputs that are
-wanted in binary: each that says ``"parameters": {"binary_data": true}``, or all of them with
-``"binary_data_output": true`` in the request's parameters.
+A request begins with its JSON - all of it is, where no header says how long that is - and goes on
+with the values of those inputs that name a size, in their order. A response has the same form, for
+the outputs that are wanted in binary: each that says ``"parameters": {"binary_data": true}``, or
+all of them with ``"binary_data_output": true`` in the request's parameters.
+
+The first fault ends the reading: a request with a million of them costs no more than one.
 """
 
 from collections.abc import Sequence
@@ -17,9 +19,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runtimes.inference import Request, Tensor
+from runtimes.opened import Answer
 from runtimes.raw_tensors import unpack
 from runtimes.refusals import RefusedError
-from runtimes.runtime import Answer, Runtime
+from runtimes.runtime import Runtime
 from runtimes.texts import shorten
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -28,11 +31,11 @@ SIZE = "binary_data_size"
 _MAX_DIGITS = 12
 
 
-class BinaryAnswer(NamedTuple):
-    """A response as it goes over the wire, and what its headers say."""
+class RestAnswer(NamedTuple):
+    """A response as it goes over the wire; `header_length` is that of its JSON, None if all is."""
 
     body: bytes
-    header_length: int
+    header_length: int | None
     request_id: str
 
 
@@ -59,18 +62,8 @@ class _Request(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Request).decode
 
 
-def asks_for_binary(body: bytes) -> bool:
-    """Return whether a request that is all JSON asks for an answer in binary."""
-    if b"binary_data" not in body:
-        return False
-    try:
-        return any(_wanted_in_binary(_decode(body)))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-
-
-def answer_binary(runtime: Runtime, body: bytes, header_length: bytes | None) -> BinaryAnswer:
-    """Answer a request whose inputs or outputs are in binary.
+def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> RestAnswer:
+    """Answer a request.
 
     Parameters
     ----------
@@ -79,7 +72,7 @@ def answer_binary(runtime: Runtime, body: bytes, header_length: bytes | None) ->
     body : bytes
         JSON, and the values behind it.
     header_length : bytes or None
-        What the header says of the JSON's length; None if there is no header, and all is JSON.
+        What the header says of the JSON's length; None if there is no header.
 
     Raises
     ------
@@ -88,20 +81,19 @@ def answer_binary(runtime: Runtime, body: bytes, header_length: bytes | None) ->
     """
     with runtime.refusals_counted():
         found, values = _split(body, header_length)
+        runtime.check_content_type("the request", found.parameters)
+        for each in found.inputs:
+            runtime.check_content_type(f"input {shorten(each.name)}", each.parameters)
         request = Request(
             found.id, _tensors(found.inputs, values), [each.name for each in found.outputs or ()]
         )
     answer = runtime.infer(request)
-    if found.outputs:
-        in_binary = dict(zip(request.outputs, _wanted_in_binary(found), strict=True))
-    else:
-        everything = _wanted_in_binary(found)[0]
-        in_binary = {output.name: everything for output in answer.outputs}
-    return _to_binary(runtime, answer, in_binary)
+    return _to_rest(runtime, answer, _wanted_in_binary(found, answer))
 
 
 def _split(body: bytes, header_length: bytes | None) -> tuple[_Request, memoryview]:
     n_bytes = len(body)
+    what = "the body is"
     if header_length is not None:
         given = header_length.strip()
         if not given.isdigit() or len(given) > _MAX_DIGITS or int(given) > n_bytes:
@@ -112,15 +104,16 @@ def _split(body: bytes, header_length: bytes | None) -> tuple[_Request, memoryvi
                 "expected the length of the JSON that the body begins with",
             )
         n_bytes = int(given)
+        what = f"the first {n_bytes} bytes of the body are"
     view = memoryview(body)
     try:
         return _decode(view[:n_bytes]), view[n_bytes:]
     except msgspec.ValidationError as error:
         raise RefusedError("other", f"the request cannot be read: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(
-            "other", f"the first {n_bytes} bytes of the body are not JSON: {error}"
-        ) from error
+        raise RefusedError("other", f"{what} not JSON: {error}") from error
+    except RecursionError as error:
+        raise RefusedError("other", f"{what} JSON that is nested too deeply") from error
 
 
 def _tensors(inputs: Sequence[_Input], values: memoryview) -> list[Tensor]:
@@ -154,18 +147,18 @@ def _tensors(inputs: Sequence[_Input], values: memoryview) -> list[Tensor]:
     return tensors
 
 
-def _wanted_in_binary(request: _Request) -> list[bool]:
-    """Return whether each output asked for is wanted in binary; one answer for all if none is."""
+def _wanted_in_binary(request: _Request, answer: Answer) -> dict[str, bool]:
+    """Return whether each output of the answer is wanted in binary."""
     everything = (request.parameters or {}).get("binary_data_output") is True
     if not request.outputs:
-        return [everything]
-    return [
-        (output.parameters or {}).get("binary_data", everything) is True
+        return {output.name: everything for output in answer.outputs}
+    return {
+        output.name: (output.parameters or {}).get("binary_data", everything) is True
         for output in request.outputs
-    ]
+    }
 
 
-def _to_binary(runtime: Runtime, answer: Answer, in_binary: dict[str, bool]) -> BinaryAnswer:
+def _to_rest(runtime: Runtime, answer: Answer, in_binary: dict[str, bool]) -> RestAnswer:
     result = answer.result
     heads, values = [], []
     for output in answer.outputs:
@@ -176,4 +169,5 @@ def _to_binary(runtime: Runtime, answer: Answer, in_binary: dict[str, bool]) -> 
         else:
             heads.append(output.json(result))
     head = runtime.json_of(answer, heads)
-    return BinaryAnswer(b"".join([head, *values]), len(head), answer.request_id)
+    header_length = len(head) if any(in_binary.values()) else None
+    return RestAnswer(b"".join([head, *values]), header_length, answer.request_id)

@@ -1,0 +1,39 @@
+"""Find a model by what a client calls it."""
+
+from mlserver import MLModel
+from mlserver.errors import ModelNotFound
+from mlserver.registry import MultiModelRegistry
+
+from runtimes.texts import enumerate_names, shorten
+
+
+class NotServedError(ModelNotFound):
+    """A model that is not here, with status 404; the message says what is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("")
+        self.args = (message,)
+
+
+async def find_model(registry: MultiModelRegistry, name: str, version: str | None) -> MLModel:
+    """Return the model that serves `name`, in a version or in the newest.
+
+    Raises
+    ------
+    NotServedError
+        If there is none.
+    """
+    try:
+        return await registry.get_model(name, version)
+    except ModelNotFound:
+        pass
+    # The registry's own way to list its models waits, and no lookup may.
+    served = registry._models
+    if name in served:
+        versions = sorted(map(str, served[name]._versions))
+        raise NotServedError(
+            f"version {shorten(version)} of model {shorten(name)} is not served here; expected "
+            f"{enumerate_names(versions)}"
+        )
+    expected = f"expected {enumerate_names(sorted(served))}" if served else "none is loaded yet"
+    raise NotServedError(f"model {shorten(name)} is not served here; {expected}")
