@@ -9,6 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Value(BaseModel):
     """A frozen value that rejects unknown fields; the base of all we read from files."""
 
@@ -25,8 +28,8 @@ class Feature(Value):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-    minimum: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    maximum: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    minimum: _Finite | None = None
+    maximum: _Finite | None = None
     outside: Literal["count", "refuse"] = "count"
     missing: Literal["allow", "refuse"] = "refuse"
 
@@ -48,8 +51,8 @@ class Picture(Value):
     width: Annotated[int, Field(ge=1, le=4096)]
     height: Annotated[int, Field(ge=1, le=4096)]
     channels: Literal["grey", "rgb"]
-    black: tuple[float, ...] = (0.0,)
-    white: tuple[float, ...] = (1.0,)
+    black: tuple[_Finite, ...] = (0.0,)
+    white: tuple[_Finite, ...] = (1.0,)
 
     @property
     def n_channels(self) -> int:

@@ -11,6 +11,7 @@ inference request, and nothing more: the same JSON, the same headers, the same m
 """
 
 import gzip
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from time import perf_counter
@@ -26,6 +27,7 @@ from abserve import __version__
 from runtimes.asgi import App, Headers, Receive, Scope, Send
 from runtimes.logs import request_log
 from runtimes.lookup import find_model
+from runtimes.opened import FailedError
 from runtimes.rest_requests import HEADER_LENGTH, RestAnswer, answer_rest
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts, RequestCounts
@@ -38,6 +40,8 @@ _OK = 200
 _JSON = b"application/json"
 
 _T = TypeVar("_T")
+
+_logger = logging.getLogger("mlserver.abserve.rest")
 
 
 class Target(NamedTuple):
@@ -128,10 +132,15 @@ class FastPath:
                     plain_answer = RestAnswer(plain.body, None, plain.request_id)
                     return self._to_http(target, plain_answer, start)
             answer = answer_rest(target.runtime, body, target.header_length)
+            return self._to_http(target, answer, start)
         except MLServerError as error:
-            self._count(target, perf_counter() - start, error.status_code)
-            return error_answer(error.status_code, str(error))
-        return self._to_http(target, answer, start)
+            status, message = error.status_code, str(error)
+        except Exception:  # whatever it is, it is our fault, and nobody above says so
+            _logger.exception("an inference failed")
+            failed = FailedError()
+            status, message = failed.status_code, str(failed)
+        self._count(target, perf_counter() - start, status)
+        return error_answer(status, message)
 
     def refuse(self, refused: Refused) -> HttpAnswer:
         """Return the response to a request that asks for no runtime's answer."""

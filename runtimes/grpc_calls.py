@@ -22,6 +22,7 @@ from mlserver.errors import MLServerError, ModelNotReady
 from mlserver.grpc.interceptors import PromServerInterceptor
 
 from runtimes.logs import request_log
+from runtimes.opened import FailedError
 from runtimes.refusals import RefusedError
 
 _CODES = {
@@ -39,7 +40,8 @@ _CODES = {
     504: StatusCode.DEADLINE_EXCEEDED,
 }
 _SERVER_FAULTS = 500
-_INTERNAL = "internal error; the server's log has the reason"
+_UNAVAILABLE = 503
+_INTERNAL = str(FailedError())
 # Clients take some thousand bytes of metadata; what is longer ends as a fault of the connection.
 _MAX_DETAILS = 1000
 
@@ -217,11 +219,13 @@ def _parse(parse: Callable[[bytes], Any], message: bytes) -> Any:
 
 def _end(method: str, error: Exception) -> tuple[StatusCode, str]:
     code, details = status_of(error)
-    if code is StatusCode.INTERNAL:
+    if isinstance(error, RefusedError | FailedError):
+        return code, details  # the version that was asked has logged it
+    if isinstance(error, MLServerError) and code is not StatusCode.INTERNAL:
+        status = _UNAVAILABLE if code is StatusCode.UNAVAILABLE else error.status_code
+        request_log().refused(None, status, details)
+    else:
         _logger.error("%s failed", method, exc_info=error)
-    elif isinstance(error, MLServerError) and not isinstance(error, RefusedError):
-        # It has reached no runtime of ours, which would have logged it.
-        request_log().refused(None, error.status_code, details)
     return code, details
 
 

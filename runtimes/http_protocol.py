@@ -14,7 +14,6 @@ What is no HTTP is refused here too, in the form that the protocol has for refus
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +24,7 @@ from uvicorn.server import ServerState
 
 from runtimes.draining import Draining
 from runtimes.fast_path import FastPath, HttpAnswer, Refused, Target, error_answer, status_line
+from runtimes.opened import FailedError
 
 # Headers of requests that need more than to be read to their end.
 _LEFT_TO_UVICORN = frozenset(
@@ -42,8 +42,12 @@ _MAX_HEAD_BYTES = 64 * 1024
 _logger = logging.getLogger("mlserver.abserve.http")
 
 
-class _HeadTooLargeError(Exception):
-    """A request whose URL and headers are not read to their end."""
+class _HeadRefusedError(Exception):
+    """A request that is refused for its URL or its headers."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -81,21 +85,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        unread: bytes | None = data
+        while unread is not None and not self.transport.is_closing():
+            unread = self._feed(unread)
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Read `data`; return what is to be read again, in another form."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            return self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, _HeadTooLargeError):
-                raise
-            self._end_with(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"the URL and the headers have more than {_MAX_HEAD_BYTES} bytes; expected fewer",
-            )
+            if isinstance(error.__context__, _HeadRefusedError):
+                self._end_with(error.__context__.status, str(error.__context__))
+            else:
+                _logger.exception("a request could not be read")
+                self._end_with(HTTPStatus.INTERNAL_SERVER_ERROR, str(FailedError()))
         except httptools.HttpParserError as error:
             self._end_with(
                 HTTPStatus.BAD_REQUEST, f"what was received is no HTTP/1.1 request: {error}"
             )
+        return None
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -110,10 +120,15 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise _HeadRefusedError(
+                HTTPStatus.METHOD_NOT_ALLOWED, "CONNECT is not allowed; this server is no proxy"
+            )
         if self.parser.should_upgrade():
-            return  # the parser stops here, see `data_received`
+            return  # the parser stops here, see `_feed`
         self._target = self._find()
         if self._target is None:
+            _check_url(self.url)
             super().on_headers_complete()
             if self._last_answer or self._draining.begun:
                 self.cycle.keep_alive = False
@@ -135,17 +150,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._target = None
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        try:
-            answer = (
-                self._fast_path.refuse(target)
-                if isinstance(target, Refused)
-                else self._fast_path.answer(target, body)
-            )
-        except Exception:  # whatever a runtime raises is our fault, and nobody above says so
-            _logger.exception("an inference failed")
-            answer = error_answer(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log has the reason"
-            )
+        answer = (
+            self._fast_path.refuse(target)
+            if isinstance(target, Refused)
+            else self._fast_path.answer(target, body)
+        )
         last = self._last_answer or self._draining.begun
         self._send(answer, last=last)
         if not last:
@@ -167,27 +176,38 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _end_with(self, status: HTTPStatus, message: str) -> None:
-        """Refuse what cannot be read on, unless an answer before it is still on its way."""
+        """Refuse what cannot be read on, and end the connection after the answers before it."""
+        answering = [cycle for cycle, _ in self.pipeline]
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()
-        elif not self.transport.is_closing():
+            answering.append(self.cycle)
+        for cycle in answering:
+            # The request at fault is the one whose body still comes.
+            if cycle.more_body and not cycle.response_started:
+                cycle.disconnected = True
+                cycle.message_event.set()
+            else:
+                cycle.keep_alive = False
+        if all(cycle.disconnected for cycle in answering):
             self._send(error_answer(status, message), last=True)
 
     def _count_head(self, n_bytes: int) -> None:
         self._head_bytes += n_bytes
         if self._head_bytes > _MAX_HEAD_BYTES:
-            raise _HeadTooLargeError
+            raise _HeadRefusedError(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the URL and the headers have more than {_MAX_HEAD_BYTES} bytes; expected fewer",
+            )
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Read the request again as one that asks for no other protocol, and what follows it."""
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Return the request as one that asks for no other protocol, and what follows it."""
         lines = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
-        kept: Iterable[tuple[bytes, bytes]] = (
-            header for header in self.headers if header[0] not in _OF_UPGRADES
-        )
-        for name, value in kept:
-            lines += (name, b": ", value, b"\r\n")
+        for name, value in self.headers:
+            if name not in _OF_UPGRADES:
+                lines += (name, b": ", value, b"\r\n")
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join([*lines, b"\r\n", rest]))
+        # As uvicorn's own: what follows the last request of a connection is no fault of that one.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"".join([*lines, b"\r\n", rest])
 
     def _find(self) -> Target | Refused | None:
         """Return what the request asks for, if it can be answered without uvicorn."""
@@ -209,3 +229,15 @@ class HttpProtocol(HttpToolsProtocol):
         if length is None or length > self._limit_bytes:
             return None
         return self._fast_path.find(url.decode("ascii"), self.headers)
+
+
+def _check_url(url: bytes) -> None:
+    """Refuse a URL that uvicorn would fail to read."""
+    try:
+        valid = url.isascii() and httptools.parse_url(url).path is not None
+    except httptools.HttpParserInvalidURLError:
+        valid = False
+    if not valid:
+        raise _HeadRefusedError(
+            HTTPStatus.BAD_REQUEST, "the URL has no path; expected one such as /v2/health/ready"
+        )

@@ -141,7 +141,9 @@ class Runtime(MLModel, ABC):
         """
         content_type = parameters.get("content_type") if parameters else None
         known = self._get_opened().parts.reader.content_types
-        if content_type is not None and content_type not in known:
+        if content_type is None:
+            return
+        if not isinstance(content_type, str) or content_type not in known:
             raise RefusedError(
                 "inputs",
                 f"{where} has content_type {shorten(content_type)}; expected none, or "

@@ -162,12 +162,40 @@ def test_an_offer_of_another_protocol_is_passed_over(connection: Connection) -> 
     assert connection.read()[2] == b"next"
 
 
-def test_a_failure_is_answered_and_the_connection_goes_on(connection: Connection) -> None:
-    connection.send(post(b"fail") + post(b"next"))
-    status, _, body = connection.read()
-    assert status == 500
+def test_a_failure_of_ours_is_answered(connection: Connection) -> None:
+    connection.send(post(b"fail"))
+    status, headers, body = connection.read()
+    assert (status, headers[b"connection"]) == (500, b"close")
     assert json.loads(body) == {"error": "internal error; the server's log has the reason"}
-    assert connection.read()[2] == b"next"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "message"),
+    [
+        (b"CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", 405, "CONNECT is not allowed"),
+        (b"POST http://a HTTP/1.1\r\nhost: a\r\n\r\n", 400, "the URL has no path"),
+        (
+            HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+            400,
+            "no HTTP/1.1 request: Invalid character in chunk size",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_served_is_answered(
+    connection: Connection, sent: bytes, status: int, message: str
+) -> None:
+    connection.send(sent)
+    found, _, body = connection.read()
+    assert found == status
+    assert message in json.loads(body)["error"]
+    assert connection.ended()
+
+
+def test_an_answer_before_a_fault_still_arrives(connection: Connection) -> None:
+    connection.send(post(b"x", path=b"/other") + b"garbage\r\n\r\n")
+    _, headers, body = connection.read()
+    assert (headers[b"connection"], body) == (b"close", b"app /other x")
+    assert connection.ended()
 
 
 @pytest.mark.parametrize(
