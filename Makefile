@@ -32,7 +32,7 @@ lint: setup ## format, lint, types, and who may import whom
 	$(VENV)/mypy
 	$(VENV)/lint-imports
 
-bench: setup ## measure ours beside its peers (needs wrk: apt-get install wrk)
+bench: setup ## measure ours beside its peers (needs wrk and h2load: apt-get install wrk nghttp2-client)
 	@$(VENV)/python -m benchmarks $(ARGS)
 
 lock: setup ## pin the dependencies again; ARGS=--upgrade takes newer versions

@@ -134,7 +134,9 @@ class Repository:
         staging.mkdir(parents=True)
         try:
             for name, content in files.items():
-                with (staging / name).open("wb") as file:
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())

@@ -92,7 +92,9 @@ def signed(files: Mapping[str, bytes], private_key: Path) -> dict[str, bytes]:
         folder = Path(temporary) / "version"
         folder.mkdir()
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         signing.sign(folder, folder / SIGNATURE)
         signature = (folder / SIGNATURE).read_bytes()
     return {

@@ -1,165 +1,178 @@
 """``make bench``: one command, one table, ratios within one run.
 
-The same fitted model is served by each service in turn, and wrk sends each the same requests.
-Absolute figures are those of the machine and the minute; the ratios are what is claimed.
+The same fitted model is served by each service, and each gets the same requests: by wrk over REST,
+by h2load over gRPC. Absolute figures are those of the machine and the minute; the ratios are what
+is claimed. A goal that is missed is reported, and is no error. All of it takes some 20 minutes.
 """
 
 import argparse
 import json
-import platform
-import re
-import shutil
-import subprocess
+import os
+import signal
+import sys
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import joblib
-import skops.io
 from rich.console import Console
-from rich.table import Table
 
-from abserve.artifacts import MODEL_SKOPS
-from abserve.repository import Repository
-from benchmarks.services import NAMES, running, stock_settings
-from training import read_definition, train
-from training.definition import Definition, Estimator
-
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
-
-MODELS = {
-    "linear": Estimator(estimator="sklearn.linear_model.LogisticRegression", scale=True),
-    "forest of 100": Estimator(
-        estimator="sklearn.ensemble.RandomForestClassifier",
-        scale=False,
-        parameters={"n_estimators": 100},
-    ),
-}
-# Model, rows per request, connections at a time.
-CASES = (
-    ("linear", 1, 1),
-    ("linear", 1, 8),
-    ("linear", 1, 32),
-    ("linear", 32, 8),
-    ("linear", 1024, 8),
-    ("forest of 100", 1, 1),
-    ("forest of 100", 1, 8),
+from abserve.errors import AbserveError
+from benchmarks.cases import CASES, FOREST, LINEAR, MANY_MODELS, MANY_REQUESTS, chosen
+from benchmarks.goals import Results, judge
+from benchmarks.load import require_generators
+from benchmarks.memory import measure_many_models, measure_many_requests
+from benchmarks.models import ROOT, prepare
+from benchmarks.plot import draw
+from benchmarks.report import (
+    LEGEND,
+    as_json,
+    as_markdown,
+    figures_table,
+    goals_table,
+    remarks,
+    write_page,
 )
+from benchmarks.rounds import Figure, Figures, measure
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "speed.md"
+
+_KEYS = (*(case.key for case in CASES), MANY_MODELS, MANY_REQUESTS)
+_WIDTH = 130
+# Processes that ran or waited to, on average over the last minute.
+_BUSY = 0.5
 
 
 def main() -> None:
-    """Run the benchmark; print its table and write its figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=3, help="per figure (default 3)")
-    seconds = parser.parse_args().seconds
-    if shutil.which("wrk") is None:
-        raise SystemExit("the load generator wrk is missing; on Debian: apt-get install wrk")
-    console = Console(width=130)
-    figures: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for model, estimator in MODELS.items():
-            place = Path(folder) / model.replace(" ", "-")
-            prepare(place, estimator)
-            cases = [case for case in CASES if case[0] == model]
-            for name in NAMES:
-                with running(name, place) as url, console.status(f"{model}: {name}"):
-                    figures += [
-                        {"model": model, "rows": rows, "connections": connections, "service": name}
-                        | measure(url, rows, connections, seconds, place)
-                        for _, rows, connections in cases
-                    ]
-    console.print(table(figures))
-    RESULTS.mkdir(exist_ok=True)
-    report = {
-        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "seconds_per_figure": seconds,
-        "figures": figures,
-    }
-    path = RESULTS / "rest.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(f"written to {path.relative_to(ROOT)}")
+    """Run the benchmark; print its tables and write its figures."""
+    options = _options()
+    # In a narrower terminal lines break, which is better than columns that are cut.
+    console = Console(width=max(Console().width, _WIDTH))
+    # Ended from outside, too, it ends the services it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))
+    try:
+        require_generators()
+        keys = chosen(_KEYS, options.only)
+        if not keys:
+            raise AbserveError(f"no case is like {options.only}; they are: {', '.join(_KEYS)}")
+        with tempfile.TemporaryDirectory() as folder, console.status("") as status:
+            results = run(keys, options, Path(folder), status.update)
+        _show(results, console)
+        _write(results, options, console)
+    except AbserveError as error:
+        sys.exit(f"bench: {error}")
 
 
-def prepare(folder: Path, estimator: Estimator) -> None:
-    """Fit one model, publish it for ours, and hand the same fitted pipeline to the peers."""
-    described = read_definition(ROOT / "models", "iris")
-    definition = Definition.model_validate(
-        {**described.model_dump(), "versions": {"v1": estimator}}
+def run(
+    keys: list[str], options: argparse.Namespace, folder: Path, say: Callable[[str], None]
+) -> Results:
+    """Measure what `keys` name. A part that cannot be measured is a problem of the results."""
+    figures: list[Figure] = []
+    problems: list[str] = []
+    many_models = many_requests = None
+    load, _, _ = os.getloadavg()
+    if load > _BUSY:
+        problems.append(f"the machine was busy before it began (load {load:.1f}): expect noise")
+    say("fitting the models")
+    fitted = {model: prepare(folder / model, model) for model in (LINEAR, FOREST)}
+    for model, prepared in fitted.items():
+        cases = [case for case in CASES if case.model == model and case.key in keys]
+        if cases:
+            with _noted(problems, model):
+                figures += measure(
+                    cases, prepared, folder / model, options.rounds, options.seconds, say
+                )
+    if MANY_MODELS in keys:
+        with _noted(problems, MANY_MODELS):
+            many_models = measure_many_models(fitted[LINEAR], folder, options.seconds, say)
+    if MANY_REQUESTS in keys:
+        with _noted(problems, MANY_REQUESTS):
+            many_requests = measure_many_requests(fitted[LINEAR], folder, options.requests, say)
+    return Results(
+        figures=Figures({(figure.case, figure.service): figure for figure in figures}),
+        many_models=many_models,
+        many_requests=many_requests,
+        problems=tuple(problems),
     )
-    repository = Repository((folder / "repository").as_uri())
-    train(definition, "v1", repository, ROOT / "model-settings", lambda _: None)
-    version = folder / "repository" / "iris" / "v1"
-    shutil.copytree(version, folder / "abserve")
-    content = (version / MODEL_SKOPS).read_bytes()
-    # We wrote it a moment ago, so whatever types it names are ours.
-    pipeline = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
-    (folder / "mlserver").mkdir()
-    joblib.dump(pipeline, folder / "mlserver" / "model.joblib")
-    stock_settings(folder / "mlserver")
 
 
-def measure(url: str, rows: int, connections: int, seconds: int, folder: Path) -> dict[str, float]:
-    """Return requests per second and latencies in seconds; the load ends by itself."""
-    data = [5.1, 3.5, 1.4, 0.2] * rows
-    # Stock MLServer takes any name, and its labels only: it is not asked for more.
-    tensor = {"name": "features", "shape": [rows, 4], "datatype": "FP64", "data": data}
-    script = folder / "request.lua"
-    script.write_text(
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = '{json.dumps({'inputs': [tensor]})}'\n"
+@contextmanager
+def _noted(problems: list[str], part: str) -> Iterator[None]:
+    """Let a part fail on its own: what the others found took minutes."""
+    try:
+        yield
+    except AbserveError as error:
+        problems.append(f"{part}: {error}")
+
+
+def _show(results: Results, console: Console) -> None:
+    if results.figures.of:
+        console.print(figures_table(results.figures))
+        console.print(f"[dim]{LEGEND}")
+        console.print()
+    console.print(goals_table(judge(results)))
+    for remark in remarks(results):
+        console.print(remark, style="dim", markup=False)
+
+
+def _write(results: Results, options: argparse.Namespace, console: Console) -> None:
+    """Write a whole run to its places, a part of one only where it is told to."""
+    folder = options.results
+    if folder is None and options.only:
+        return
+    folder = folder or RESULTS
+    document = as_json(results, options.rounds, options.seconds)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
+    console.print(f"written: {folder / 'bench.json'}")
+    if results.figures.of:
+        draw(results.figures, folder / "bench.svg")
+        console.print(f"written: {folder / 'bench.svg'}")
+    if folder == RESULTS:
+        write_page(PAGE, as_markdown(document, results))
+        console.print(f"written: {PAGE}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command = ["wrk", "-t1", f"-c{connections}", "--latency", "-s", str(script)]
-    # Once for the caches, once for the figure.
-    subprocess.run([*command, "-d1s", url], check=True, capture_output=True)
-    done = subprocess.run([*command, f"-d{seconds}s", url], check=True, capture_output=True)
-    said = done.stdout.decode()
-    if "Non-2xx" in said:
-        raise SystemExit(f"{url} refused requests:\n{said}")
-    return {
-        "requests_per_second": float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        "p50_seconds": _duration(said, 50),
-        "p99_seconds": _duration(said, 99),
-    }
+    parser.add_argument(
+        "--seconds", type=_at_least_one, default=2, help="per service, case and round (default 2)"
+    )
+    parser.add_argument("--rounds", type=_at_least_one, default=5, help="(default 5)")
+    parser.add_argument(
+        "--requests",
+        type=_at_least_one,
+        default=1_000_000,
+        metavar="N",
+        help="for the memory's growth (default 1000000)",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="CASE",
+        help=f"cases such as {_KEYS[0]}, parts or patterns of them (json, 'linear/*/1024'), "
+        f"{MANY_MODELS}, {MANY_REQUESTS}; prints, and writes nothing unless --results is given",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="write there, and leave benchmarks/results/ and docs/speed.md as they are",
+    )
+    return parser.parse_args()
 
 
-def table(figures: list[dict[str, Any]]) -> Table:
-    """Return a row per case: requests per second of each, and ours as a multiple of the peers."""
-    shown = Table(title="REST JSON, requests per second", title_justify="left", box=None)
-    shown.add_column("case")
-    for name in NAMES:
-        shown.add_column(name, justify="right")
-    for name in NAMES[1:]:
-        shown.add_column(f"x {name}", justify="right")
-    shown.add_column("p99 ms", justify="right")
-    for model, rows, connections in CASES:
-        of_case = {
-            figure["service"]: figure
-            for figure in figures
-            if (figure["model"], figure["rows"], figure["connections"])
-            == (model, rows, connections)
-        }
-        rates = {name: of_case[name]["requests_per_second"] for name in NAMES}
-        shown.add_row(
-            f"{model}, {rows} row{'s' * (rows > 1)}, c={connections}",
-            *(f"{rates[name]:,.0f}" for name in NAMES),
-            *(f"{rates['abserve'] / rates[name]:.2f}" for name in NAMES[1:]),
-            f"{of_case['abserve']['p99_seconds'] * 1000:.2f}",
-        )
-    return shown
-
-
-def _duration(said: str, percent: int) -> float:
-    value, unit = re.findall(rf"{percent}%\s+([\d.]+)(us|ms|s)\b", said)[0]
-    return float(value) * _SECONDS[unit]
-
-
-def _found(pattern: str, said: str) -> str:
-    return str(re.findall(pattern, said)[0])
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return number
 
 
 if __name__ == "__main__":

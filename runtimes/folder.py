@@ -75,9 +75,10 @@ def read_folder(folder: Path) -> tuple[Settings, list[ModelSettings]]:
 def _find_versions(folder: Path) -> list[Path]:
     """Return the folders of versions, without those that are part of another version."""
     found: list[Path] = []
-    for path in sorted(folder.rglob(MODEL_SETTINGS), key=lambda path: path.parts):
-        if not any(path.is_relative_to(version) for version in found):
-            found.append(path.parent)
+    # By folder: by path, "members/..." would come before the "model-settings.json" above it.
+    for each in sorted(path.parent for path in folder.rglob(MODEL_SETTINGS)):
+        if not any(each.is_relative_to(version) for version in found):
+            found.append(each)
     return found
 
 

@@ -6,6 +6,7 @@ cluster takes its children down in order.
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ class Child:
 
     def last_words(self, n_lines: int = 3) -> str:
         """Return the last lines of the log, to be shown when the process ended unasked."""
-        return " | ".join(tail(self._log, n_lines))
+        return " | ".join(_message(line) for line in tail(self._log, n_lines))
 
 
 def tail(log: Path, n_lines: int) -> list[str]:
@@ -107,6 +108,15 @@ def tail(log: Path, n_lines: int) -> list[str]:
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.splitlines() if line.strip()][-n_lines:]
+
+
+def _message(line: str) -> str:
+    """Return what a line of a log says to people: of a JSON object its message, else all of it."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line
+    return str(found["message"]) if isinstance(found, dict) and "message" in found else line
 
 
 def describe_exit(code: int) -> str:

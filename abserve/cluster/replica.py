@@ -169,6 +169,8 @@ class Replica:
             {
                 # `drain` has done that before the process is told to end.
                 "ABSERVE_DRAIN_SECONDS": "0",
+                # The log is kept whole, and a line for every answer would fill the disk.
+                "ABSERVE_REQUEST_LOG": "refused",
                 **self.spec.environment(ports, model_folder),
                 "MLSERVER_HOST": HOST,
             },

@@ -94,6 +94,13 @@ def test_a_published_folder_is_exactly_what_was_sealed(on_disk: Repository, tmp_
     verify(tmp_path / "models" / "iris" / "v1")
 
 
+def test_a_version_may_hold_folders(on_disk: Repository, tmp_path: Path) -> None:
+    files = seal({f"members/a/{name}": content for name, content in FILES.items()})
+    on_disk.publish("iris", "v1", files)
+    verify(tmp_path / "models" / "iris" / "v1")
+    assert on_disk.versions("iris") == ("v1",)
+
+
 def test_versions_are_ordered_by_number(repository: Repository) -> None:
     for version in ("v10", "v9", "v1"):
         repository.publish("iris", version, FILES)

@@ -80,6 +80,22 @@ def folder(tmp_path: Path, files: dict[str, bytes]) -> Path:
     return _write(tmp_path / "v1", files)
 
 
+def test_files_in_folders_are_signed_too(tmp_path: Path) -> None:
+    keys = KeyPair(tmp_path)
+    nested = {
+        f"members/a/{name}": content for name, content in signed(SEALED, keys.private).items()
+    }
+    url = Repository(f"file://{tmp_path}/models").publish(
+        "iris", "v1", signed(seal(nested), keys.private)
+    )
+    folder = Path(url.removeprefix("file://"))
+    verify_signature(folder, keys.public)
+    verify(folder)
+    (folder / "members" / "a" / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ArtifactError, match=r"model\.onnx has SHA-256"):
+        verify_signature(folder, keys.public)
+
+
 def test_a_signed_version_is_accepted(folder: Path, ours: KeyPair) -> None:
     verify_signature(folder, ours.public)
 

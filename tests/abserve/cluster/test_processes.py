@@ -148,6 +148,14 @@ async def test_the_last_words_are_the_last_lines_of_the_log(starter: Starter) ->
     assert child.last_words() == "two | three | four"
 
 
+async def test_the_last_words_of_a_process_that_logs_json_are_its_messages(
+    starter: Starter,
+) -> None:
+    child = await starter.start(saying('{"level": "info", "message": "one"}\n{"a": 1}\ntwo'))
+    await child.wait()
+    assert child.last_words() == 'one | {"a": 1} | two'
+
+
 async def test_a_process_that_said_nothing_has_no_last_words(starter: Starter) -> None:
     child = await starter.start(SLEEP)
     assert child.last_words() == ""
