@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

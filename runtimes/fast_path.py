@@ -243,9 +243,10 @@ class FastPathApp:
 def _model_of(path: str) -> tuple[str, str | None] | None:
     """Return the model and version a path asks an inference of, None for other paths."""
     match path.split("/"):
-        case ["", "v2", "models", name, "infer"]:
+        # MLServer's other name for the same.
+        case ["", "v2", "models", name, "infer" | "generate"]:
             return name, None
-        case ["", "v2", "models", name, "versions", version, "infer"]:
+        case ["", "v2", "models", name, "versions", version, "infer" | "generate"]:
             return name, version
         case _:
             return None

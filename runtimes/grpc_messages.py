@@ -86,7 +86,7 @@ def read_request(request: pb.ModelInferRequest) -> Request:
         values: Any
         if raw:
             _check_no_contents(tensor)
-            values = unpack(name, datatype, raw[index])
+            values = unpack(name, datatype, tensor.shape[:], raw[index])
         else:
             values = _read_contents(tensor)
         tensors.append(Tensor(name, tensor.shape[:], datatype, values))

@@ -23,7 +23,6 @@ from mlserver.grpc import model_repository_pb2 as repository_pb
 from mlserver.grpc import servicers
 from mlserver.grpc.converters import ModelInferResponseConverter, ModelMetadataResponseConverter
 from mlserver.grpc.model_repository import ModelRepositoryServicer
-from mlserver.grpc.utils import to_headers
 from mlserver.handlers import DataPlane, ModelRepositoryHandlers
 from mlserver.types import InferenceRequest
 from mlserver.utils import insert_headers
@@ -39,7 +38,7 @@ from runtimes.grpc_messages import (
     to_parameter,
 )
 from runtimes.lookup import find_model
-from runtimes.refusals import RefusedError
+from runtimes.refusals import RefusedError, check_n_inputs
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts
 
@@ -168,6 +167,7 @@ class InferenceServicer(servicers.InferenceServicer):
         success = False
         try:
             with runtime.refusals_counted():
+                check_n_inputs(len(request.inputs))
                 for where, parameters in parameters_of(request):
                     runtime.check_content_type(where, parameters)
                 read = read_request(request)
@@ -228,7 +228,9 @@ class InferenceServicer(servicers.InferenceServicer):
         except RefusedError as error:
             # No runtime of ours has counted and logged it.
             raise MLServerError(str(error), error.status_code) from error
-        return insert_headers(payload, to_headers(context))
+        # Not with MLServer's own function: it reads the trailing metadata too, and cannot if there
+        # is any already, as there is after the first request of a stream.
+        return insert_headers(payload, dict(context.invocation_metadata() or ()))
 
 
 class RepositoryServicer(ModelRepositoryServicer):
@@ -237,7 +239,9 @@ class RepositoryServicer(ModelRepositoryServicer):
     async def RepositoryIndex(
         self, request: repository_pb.RepositoryIndexRequest, context: Context
     ) -> repository_pb.RepositoryIndexResponse:
-        return _name_states(await super().RepositoryIndex(request, context))
+        index: repository_pb.RepositoryIndexResponse
+        index = await super().RepositoryIndex(request, context)
+        return _name_states(index)
 
     async def RepositoryModelLoad(
         self, request: repository_pb.RepositoryModelLoadRequest, context: Context

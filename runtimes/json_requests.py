@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtimes.inference import Request, Tensor
+from runtimes.refusals import MAX_INPUTS
 
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -67,7 +68,7 @@ def parse_plain(body: bytes) -> Request | None:
             found = _decode_nested(body)
         except _UNREADABLE:
             return None
-    if found.parameters:
+    if found.parameters or len(found.inputs) > MAX_INPUTS:
         return None
     inputs = []
     for each in found.inputs:

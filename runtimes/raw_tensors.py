@@ -1,5 +1,7 @@
 """Tensors in the protocol's binary form: little-endian numbers, strings behind their lengths."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,19 @@ _DTYPES = {
 }
 
 
-def unpack(name: str, datatype: str, raw: bytes | memoryview) -> NDArray[Any] | list[bytes]:
+def unpack(
+    name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview
+) -> NDArray[Any] | list[bytes]:
     """Return the values of a tensor: a flat array that shares `raw`, or a list for BYTES.
 
     Raises
     ------
     RefusedError
-        If the datatype has no binary form, or `raw` is cut short.
+        If the datatype has no binary form, `raw` is cut short, or holds more strings than the shape
+        says.
     """
     if datatype == BYTES:
-        return _unpack_strings(name, raw)
+        return _unpack_strings(name, math.prod(shape), raw)
     dtype = _DTYPES.get(datatype)
     if dtype is None:
         raise RefusedError(
@@ -46,10 +51,15 @@ def unpack(name: str, datatype: str, raw: bytes | memoryview) -> NDArray[Any] | 
     return np.frombuffer(raw, dtype)
 
 
-def _unpack_strings(name: str, raw: bytes | memoryview) -> list[bytes]:
+def _unpack_strings(name: str, n_expected: int, raw: bytes | memoryview) -> list[bytes]:
     strings: list[bytes] = []
     at = 0
     while at < len(raw):
+        if len(strings) == n_expected:
+            raise RefusedError(
+                "shape",
+                f"input {shorten(name)} holds more strings than the {n_expected} of its shape",
+            )
         length = int.from_bytes(raw[at : at + _LENGTH_BYTES], "little")
         at += _LENGTH_BYTES
         if at + length > len(raw):

@@ -21,7 +21,7 @@ import msgspec
 from runtimes.inference import Request, Tensor
 from runtimes.opened import Answer
 from runtimes.raw_tensors import unpack
-from runtimes.refusals import RefusedError
+from runtimes.refusals import RefusedError, check_n_inputs
 from runtimes.runtime import Runtime
 from runtimes.texts import shorten
 
@@ -81,6 +81,7 @@ def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> R
     """
     with runtime.refusals_counted():
         found, values = _split(body, header_length)
+        check_n_inputs(len(found.inputs))
         runtime.check_content_type("the request", found.parameters)
         for each in found.inputs:
             runtime.check_content_type(f"input {shorten(each.name)}", each.parameters)
@@ -89,6 +90,17 @@ def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> R
         )
     answer = runtime.infer(request)
     return _to_rest(runtime, answer, _wanted_in_binary(found, answer))
+
+
+def check_form(body: bytes) -> None:
+    """Refuse a request in JSON that has not the protocol's form, at its first fault.
+
+    Raises
+    ------
+    RefusedError
+        With what is wrong.
+    """
+    check_n_inputs(len(_split(body, None)[0].inputs))
 
 
 def _split(body: bytes, header_length: bytes | None) -> tuple[_Request, memoryview]:
@@ -135,7 +147,7 @@ def _tensors(inputs: Sequence[_Input], values: memoryview) -> list[Tensor]:
             raise RefusedError(
                 "value", f"input {shorten(each.name)} has {SIZE} and data too; expected one of them"
             )
-        data = unpack(each.name, each.datatype, values[at : at + size])
+        data = unpack(each.name, each.datatype, each.shape, values[at : at + size])
         tensors.append(Tensor(each.name, each.shape, each.datatype, data))
         at += size
     if at != len(values):

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.requests import Request
 from fastapi.responses import Response, StreamingResponse
@@ -20,6 +21,11 @@ from mlserver.handlers import DataPlane
 from mlserver.rest.app import APIRoute
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver.utils import extract_headers, insert_headers
+from pydantic import ValidationError
+
+from runtimes.logs import request_log
+from runtimes.refusals import RefusedError
+from runtimes.rest_requests import check_form
 
 _PATHS = tuple(
     f"/v2/models/{{model_name}}{version}/{verb}"
@@ -36,10 +42,10 @@ def answer_streams(app: FastAPI, data_plane: DataPlane) -> None:
 
     async def infer_stream(
         request: Request,
-        payload: InferenceRequest,
         model_name: str,
         model_version: str | None = None,
     ) -> Response:
+        payload = await _read(request)
         insert_headers(payload, dict(request.headers))
         responses = _in_one_context(
             data_plane.infer_stream(_only(payload), model_name, model_version)
@@ -54,6 +60,22 @@ def answer_streams(app: FastAPI, data_plane: DataPlane) -> None:
         APIRoute(path, infer_stream, methods=["POST"])  # type: ignore[no-untyped-call]  # MLServer's
         for path in _PATHS
     ]
+
+
+async def _read(request: Request) -> InferenceRequest:
+    """Return what a request says, or raise at the first fault: pydantic would list a million."""
+    body = await request.body()
+    try:
+        check_form(body)
+        return InferenceRequest.model_validate(msgspec.json.decode(body))
+    except RefusedError as error:
+        refusal = error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        refusal = RefusedError("other", f"the request cannot be read: {where}: {first['msg']}")
+    request_log().refused(None, refusal.status_code, str(refusal))
+    raise refusal
 
 
 async def _only(payload: InferenceRequest) -> AsyncIterator[InferenceRequest]:

@@ -126,7 +126,7 @@ def test_a_grpc_client_gets_its_answer(any_server: ServerProcess) -> None:
 
 
 def test_a_grpc_client_is_told_what_is_wrong(any_server: ServerProcess) -> None:
-    with pytest.raises(grpc.RpcError, match="input .features. has datatype") as caught:
+    with pytest.raises(grpc.RpcError, match=r"input .features. has datatype") as caught:
         any_server.infer_grpc(datatype="BYTES")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
