@@ -37,6 +37,7 @@ _PATH_START = b"/v2/models/"
 _PATH_END = b"/infer"
 _OK = 200
 _OK_LINE = status_line(_OK)
+# Of a head that comes in several pieces; one piece is as large as the event loop reads at once.
 _MAX_HEAD_BYTES = 64 * 1024
 
 _logger = logging.getLogger("mlserver.abserve.http")
@@ -80,6 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._draining = draining
         self._target: Target | Refused | None = None
         self._chunks: list[bytes] = []
+        self._in_head = False
         self._head_bytes = 0
         self._last_answer = False
 
@@ -91,6 +93,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> bytes | None:
         """Read `data`; return what is to be read again, in another form."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._end_with(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    f"the URL and the headers have more than {_MAX_HEAD_BYTES} bytes; "
+                    "expected fewer",
+                )
+                return None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -108,18 +119,15 @@ class HttpProtocol(HttpToolsProtocol):
         return None
 
     def on_message_begin(self) -> None:
+        # What uvicorn makes here besides is made when a request is handed on.
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._in_head = True
         self._head_bytes = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self._count_head(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self.parser.get_method() == b"CONNECT":
             raise _HeadRefusedError(
                 HTTPStatus.METHOD_NOT_ALLOWED, "CONNECT is not allowed; this server is no proxy"
@@ -128,10 +136,7 @@ class HttpProtocol(HttpToolsProtocol):
             return  # the parser stops here, see `_feed`
         self._target = self._find()
         if self._target is None:
-            _check_url(self.url)
-            super().on_headers_complete()
-            if self._last_answer or self._draining.begun:
-                self.cycle.keep_alive = False
+            self._hand_on()
         else:
             self._chunks = []
 
@@ -190,13 +195,16 @@ class HttpProtocol(HttpToolsProtocol):
         if all(cycle.disconnected for cycle in answering):
             self._send(error_answer(status, message), last=True)
 
-    def _count_head(self, n_bytes: int) -> None:
-        self._head_bytes += n_bytes
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            raise _HeadRefusedError(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"the URL and the headers have more than {_MAX_HEAD_BYTES} bytes; expected fewer",
-            )
+    def _hand_on(self) -> None:
+        """Begin a request of uvicorn's, as if nobody had looked at it."""
+        _check_url(self.url)
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        if self._last_answer or self._draining.begun:
+            self.cycle.keep_alive = False
 
     def _without_upgrade(self, rest: bytes) -> bytes:
         """Return the request as one that asks for no other protocol, and what follows it."""

@@ -215,9 +215,9 @@ def test_what_is_no_http_is_refused_in_the_protocols_form(
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 40_000 + b"\r\n",
+        b"GET /" + b"a" * 700_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\na: " + b"b" * 700_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200_000 + b"\r\n",
     ],
 )
 def test_a_head_without_end_is_not_read_to_it(connection: Connection, head: bytes) -> None:
