@@ -13,7 +13,7 @@ that is refused.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
@@ -175,8 +175,8 @@ def _take_one(
             code = StatusCode.OK
             return response if type(response) is bytes else response.SerializeToString()
         except Exception as error:  # noqa: BLE001  # anything, since anyone may write a runtime
-            code, details = _end(method, error)
-            await _abort(context, code, details)
+            code = _end(method, error, context)
+            return b""
         finally:
             counts.end(start, code)
 
@@ -200,8 +200,7 @@ def _take_stream(
                 yield response if type(response) is bytes else response.SerializeToString()
             code = StatusCode.OK
         except Exception as error:  # noqa: BLE001  # anything, since anyone may write a runtime
-            code, details = _end(method, error)
-            await _abort(context, code, details)
+            code = _end(method, error, context)
         finally:
             counts.end(start, code)
 
@@ -217,18 +216,20 @@ def _parse(parse: Callable[[bytes], Any], message: bytes) -> Any:
         ) from error
 
 
-def _end(method: str, error: Exception) -> tuple[StatusCode, str]:
+def _end(method: str, error: Exception, context: Context) -> StatusCode:
+    """Let a call end with what an exception means; return its code.
+
+    The call is not aborted: what that raises holds the call, and the call what was raised, so that
+    a refused message of megabytes would stay until the garbage collector comes by.
+    """
     code, details = status_of(error)
+    context.set_code(code)
+    context.set_details(details)
     if isinstance(error, RefusedError | FailedError):
-        return code, details  # the version that was asked has logged it
+        return code  # the version that was asked has logged it
     if isinstance(error, MLServerError) and code is not StatusCode.INTERNAL:
         status = _UNAVAILABLE if code is StatusCode.UNAVAILABLE else error.status_code
         request_log().refused(None, status, details)
     else:
         _logger.error("%s failed", method, exc_info=error)
-    return code, details
-
-
-async def _abort(context: Context, code: StatusCode, details: str) -> NoReturn:
-    await context.abort(code, details)
-    raise AssertionError("gRPC went on after it was told to end a call")
+    return code

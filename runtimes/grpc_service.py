@@ -84,11 +84,12 @@ class InferenceServicer(servicers.InferenceServicer):
         self._inferences = InferenceCounts(data_plane)
         self._voices: dict[tuple[str, str | None], _Voice] = {}
 
-    async def ModelInfer(  # bytes spare a message that is only written
+    async def ModelInfer(
         self, request: pb.ModelInferRequest, context: Context
     ) -> bytes | pb.ModelInferResponse:
         runtime = await self._find(request)
         if runtime is not None:
+            # Bytes, since whoever sends a message would only serialize it.
             return self._answer(runtime, request, context)
         result = await self._data_plane.infer(
             payload=self._InsertHeaders(request, context),

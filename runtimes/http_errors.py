@@ -66,7 +66,8 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
 
 async def _answer_not_found(_: Request, error: Exception) -> Response:
     # The message names what was asked for, at any length and in any characters.
-    return _refuse(_NOT_FOUND, ascii(str(error)[:_MAX_CHARS])[1:-1])
+    status = error.status_code if isinstance(error, ModelNotFound) else _NOT_FOUND
+    return _refuse(status, ascii(str(error)[:_MAX_CHARS])[1:-1])
 
 
 async def _answer_not_ready(_: Request, error: Exception) -> Response:

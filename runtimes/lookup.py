@@ -8,11 +8,12 @@ from runtimes.texts import enumerate_names, shorten
 
 
 class NotServedError(ModelNotFound):
-    """A model that is not here, with status 404; the message says what is."""
+    """A model that is not here; the message says what is."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, status_code: int = 404) -> None:
         super().__init__("")
         self.args = (message,)
+        self.status_code = status_code
 
 
 async def find_model(registry: MultiModelRegistry, name: str, version: str | None) -> MLModel:
@@ -21,7 +22,7 @@ async def find_model(registry: MultiModelRegistry, name: str, version: str | Non
     Raises
     ------
     NotServedError
-        If there is none.
+        With status 404 if there is none, 503 while there is none of any name: the first is loading.
     """
     try:
         return await registry.get_model(name, version)
@@ -35,5 +36,7 @@ async def find_model(registry: MultiModelRegistry, name: str, version: str | Non
             f"version {shorten(version)} of model {shorten(name)} is not served here; expected "
             f"{enumerate_names(versions)}"
         )
-    expected = f"expected {enumerate_names(sorted(served))}" if served else "none is loaded yet"
-    raise NotServedError(f"model {shorten(name)} is not served here; {expected}")
+    if not served:
+        raise NotServedError(f"model {shorten(name)} is not loaded yet; try again shortly", 503)
+    expected = enumerate_names(sorted(served))
+    raise NotServedError(f"model {shorten(name)} is not served here; expected {expected}")
