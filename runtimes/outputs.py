@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 from mlserver.types import MetadataTensor, Parameters, ResponseOutput
+from numpy.typing import NDArray
 
 from abserve.schema import Schema
 from runtimes.inference import Classified, Regressed, Result
@@ -116,16 +117,15 @@ class ClassNames:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.as_bytes = [name.encode() for name in classes]
-        self._as_json = [orjson.dumps(name) for name in classes]
-        self._as_raw = [len(name).to_bytes(4, "little") + name for name in self.as_bytes]
+        self._as_json = np.array([orjson.dumps(name) for name in classes], np.object_)
+        raw = [len(name).to_bytes(4, "little") + name for name in self.as_bytes]
+        self._as_raw = np.array(raw, np.object_)
 
-    def json(self, indices: list[int]) -> bytes:
-        names = self._as_json
-        return b"[" + b",".join([names[index] for index in indices]) + b"]"
+    def json(self, indices: NDArray[np.int64] | list[int]) -> bytes:
+        return b"[" + b",".join(self._as_json.take(indices).tolist()) + b"]"
 
-    def raw(self, indices: list[int]) -> bytes:
-        names = self._as_raw
-        return b"".join([names[index] for index in indices])
+    def raw(self, indices: NDArray[np.int64] | list[int]) -> bytes:
+        return b"".join(self._as_raw.take(indices).tolist())
 
 
 class LabelOutput(Output):
@@ -136,10 +136,10 @@ class LabelOutput(Output):
         self._names = ClassNames(classes)
 
     def data(self, result: Classified) -> bytes:
-        return self._names.json(result.indices.tolist())
+        return self._names.json(result.indices)
 
     def raw(self, result: Classified) -> bytes:
-        return self._names.raw(result.indices.tolist())
+        return self._names.raw(result.indices)
 
     def values(self, result: Classified) -> list[Any]:
         # gRPC takes bytes only, and REST turns them into strings.
@@ -153,7 +153,7 @@ class ClassIndexOutput(Output):
         super().__init__(CLASS_INDEX, "INT64", 1)
 
     def data(self, result: Classified) -> bytes:
-        return orjson.dumps(result.indices.tolist())
+        return orjson.dumps(np.ascontiguousarray(result.indices), option=_NUMPY)
 
     def raw(self, result: Classified) -> bytes:
         return result.indices.astype("<i8", copy=False).tobytes()

@@ -24,6 +24,7 @@ _INTEGERS = {
     for sign in ("", "U")
     for bits in (8, 16, 32, 64)
 }
+_FEW = 16
 _JSON_NAMES = {
     bool: "a boolean",
     str: "a string",
@@ -78,11 +79,17 @@ def read_numbers(
         if isinstance(flat, np.ndarray)
         else _from_list(tensor, flat, columns, nulls=may_miss is not None)
     )
-    # Comparisons with NaN are false, so it never passes here.
-    fits = limit is not None and numbers.min() >= -limit and numbers.max() <= limit
-    if not fits:
+    if limit is None or not _all_within(numbers, limit):
         _check_each(tensor, numbers, flat, columns, may_miss)
     return numbers.astype(np.float32).reshape(shape[0], len(columns))
+
+
+def _all_within(numbers: NDArray[Any], limit: float) -> bool:
+    # Comparisons with NaN are false, so it never passes here.
+    if len(numbers) <= _FEW:
+        # numpy takes a microsecond for each look at an array, however short.
+        return all(-limit <= number <= limit for number in numbers.tolist())
+    return bool(numbers.min() >= -limit and numbers.max() <= limit)
 
 
 def _check_each(

@@ -10,7 +10,8 @@ from mlserver.handlers import DataPlane
 from mlserver.registry import MultiModelRegistry
 from prometheus_client import REGISTRY
 
-from runtimes.fast_path import FastPath, FastPathApp
+from runtimes.fast_path import FastPath, FastPathApp, Target
+from runtimes.opened import Parts
 from runtimes.tabular import TabularClassifier
 from tests.runtimes.versions import COLUMNS, SETOSA
 
@@ -194,6 +195,33 @@ async def test_what_is_wrong_is_said_and_counted_once(
     assert message in json.loads(content)["error"]
     assert headers == {"content-type": "application/json", "content-length": str(len(content))}
     assert sample("abserve_requests_total", **labels, outcome="rejected") == before + 1
+
+
+class Failing(TabularClassifier):
+    """A classifier whose estimator fails in a way that nobody foresaw."""
+
+    @classmethod
+    def open_parts(cls, *args: Any) -> Parts:
+        return super().open_parts(*args)._replace(estimator=cls)  # type: ignore[return-value]
+
+    @staticmethod
+    def compute(rows: Any) -> Any:
+        raise ZeroDivisionError("secret")
+
+
+@pytest.mark.parametrize("sent", [body(), body(parameters={"content_type": "np"})])
+async def test_a_failure_of_ours_is_said_and_counted_as_ours(
+    gate: Gate, runtime: TabularClassifier, sent: bytes
+) -> None:
+    failing = Failing(runtime.settings)
+    failing.ready = await failing.load()
+    labels = {"model": "iris", "version": "v1", "outcome": "failed"}
+    before = sample("abserve_requests_total", **labels)
+    fast = FastPath(gate.app, Settings(), gate.data_plane)
+    answer = fast.answer(Target(failing, False, None, False), sent)
+    assert answer.status == 500
+    assert json.loads(answer.body) == {"error": "internal error; the server's log has the reason"}
+    assert sample("abserve_requests_total", **labels) == before + 1
 
 
 async def test_a_request_in_the_form_of_pandas_is_answered(gate: Gate) -> None:
