@@ -12,11 +12,12 @@ inference request, and nothing more: the same JSON, the same headers, the same m
 
 import gzip
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import orjson
 from mlserver import Settings
 from mlserver.cloudevents import CloudEventsMiddleware, CloudEventsTypes
@@ -28,7 +29,7 @@ from runtimes.asgi import App, Headers, Receive, Scope, Send
 from runtimes.logs import request_log
 from runtimes.lookup import find_model
 from runtimes.opened import FailedError
-from runtimes.rest_requests import HEADER_LENGTH, RestAnswer, answer_rest
+from runtimes.rest_requests import HEADER_LENGTH, answer_rest
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts, RequestCounts
 from runtimes.texts import shorten
@@ -38,13 +39,15 @@ _COMPRESSED_FROM_BYTES = 1400
 _COMPRESSION_LEVEL = 6
 _OK = 200
 _JSON = b"application/json"
+_JSON_LINE = b"content-type: application/json\r\n"
+_MAX_PENDING = 512
 
 _T = TypeVar("_T")
 
 _logger = logging.getLogger("mlserver.abserve.rest")
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, gc=False):
     """What an inference request asks, as far as its head says."""
 
     runtime: Runtime
@@ -60,7 +63,7 @@ class Refused(NamedTuple):
     names_version: bool
 
 
-class HttpAnswer(NamedTuple):
+class HttpAnswer(msgspec.Struct, gc=False):
     """A response: `head` is its header lines, each ended, but for those of the connection."""
 
     status: int
@@ -88,7 +91,7 @@ class FastPath:
         self._open = not (settings.tracing_server or settings.cors_settings or settings.root_path)
         self._inferences = InferenceCounts(data_plane)
         self._requests = RequestCounts(app, settings) if settings.metrics_endpoint else None
-        self._heads: dict[tuple[str, str | None], Callable[[bytes], bytes]] = {}
+        self._served: dict[tuple[Runtime, bool], _Served] = {}
 
     def find(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Target | Refused | None:
         """Return what a POST request asks for, None if it is left to the app.
@@ -129,17 +132,20 @@ class FastPath:
             if target.header_length is None:
                 plain = target.runtime.infer_json(body)
                 if plain is not None:
-                    plain_answer = RestAnswer(plain.body, None, plain.request_id)
-                    return self._to_http(target, plain_answer, start)
+                    content, request_id = plain
+                    return self._to_http(target, content, request_id, b"", start)
             answer = answer_rest(target.runtime, body, target.header_length)
-            return self._to_http(target, answer, start)
+            return self._to_http(target, answer.body, answer.request_id, answer.lines(), start)
         except MLServerError as error:
             status, message = error.status_code, str(error)
         except Exception:  # whatever it is, it is our fault, and nobody above says so
             _logger.exception("an inference failed")
             failed = FailedError()
             status, message = failed.status_code, str(failed)
-        self._count(target, perf_counter() - start, status)
+        runtime, seconds = target.runtime, perf_counter() - start
+        self._inferences.count(runtime.name, runtime.version, seconds, success=False)
+        if self._requests is not None:
+            self._requests.count(seconds, status, with_version=target.names_version)
         return error_answer(status, message)
 
     def refuse(self, refused: Refused) -> HttpAnswer:
@@ -150,54 +156,57 @@ class FastPath:
             self._requests.count(0.0, error.status_code, with_version=refused.names_version)
         return error_answer(error.status_code, str(error))
 
-    def _to_http(self, target: Target, answer: RestAnswer, start: float) -> HttpAnswer:
-        runtime = target.runtime
-        key = (runtime.name, runtime.version)
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = self._make_head(runtime)
-        lines = head(answer.request_id.encode())
-        body = answer.body
-        if answer.header_length is None:
-            lines += b"content-type: application/json\r\n"
-        else:
-            lines += (
-                b"content-type: application/octet-stream\r\n"
-                b"inference-header-content-length: %d\r\n" % answer.header_length
-            )
+    def count_pending(self) -> None:
+        """Count what was answered since the last time; to be called before the metrics are read."""
+        for (runtime, names_version), served in self._served.items():
+            seconds = served.seconds
+            if seconds:
+                self._inferences.count_successes(runtime.name, runtime.version, seconds)
+                if self._requests is not None:
+                    self._requests.count_successes(seconds, with_version=names_version)
+        # All of it, because a runtime may be unloaded.
+        self._served.clear()
+
+    def _to_http(
+        self, target: Target, body: bytes, request_id: str, lines: bytes, start: float
+    ) -> HttpAnswer:
+        """Return an answer with its head; `lines` are the header lines of tensors in binary."""
+        served = self._served.get((target.runtime, target.names_version))
+        if served is None:
+            served = self._begin_to_serve(target)
+        packed = b""
         if self._gzip and target.takes_gzip and len(body) >= _COMPRESSED_FROM_BYTES:
             body = gzip.compress(body, _COMPRESSION_LEVEL)
-            lines += b"content-encoding: gzip\r\nvary: Accept-Encoding\r\n"
-        lines += b"content-length: %d\r\n" % len(body)
-        self._count(target, perf_counter() - start, _OK)
-        return HttpAnswer(_OK, lines, body)
+            packed = b"content-encoding: gzip\r\nvary: Accept-Encoding\r\n"
+        # Runtimes let only ids pass that fit into a header.
+        sent_id = request_id.encode()
+        head = (
+            b"%bx-request-id: %b\r\nce-id: %b\r\nce-requestid: %b\r\n%b%bcontent-length: %d\r\n"
+            % (served.head, sent_id, sent_id, sent_id, lines or _JSON_LINE, packed, len(body))
+        )
+        served.seconds.append(perf_counter() - start)
+        if len(served.seconds) >= _MAX_PENDING:
+            self.count_pending()
+        return HttpAnswer(_OK, head, body)
 
-    def _make_head(self, runtime: Runtime) -> Callable[[bytes], bytes]:
-        """Return what makes the headers of MLServer's answers from a request id."""
+    def _begin_to_serve(self, target: Target) -> "_Served":
+        runtime = target.runtime
         events = self._cloud_events._get_headers(CloudEventsTypes.Response, runtime.settings, None)
         fixed = {
             "x-model-version": runtime.version or "",
             "x-service-version": __version__,
             **events,
         }
-        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in fixed.items()).encode()
+        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in fixed.items())
+        served = self._served[runtime, target.names_version] = _Served(lines.encode(), [])
+        return served
 
-        # Runtimes let only ids pass that fit into a header.
-        def head(request_id: bytes) -> bytes:
-            return b"%bx-request-id: %b\r\nce-id: %b\r\nce-requestid: %b\r\n" % (
-                lines,
-                request_id,
-                request_id,
-                request_id,
-            )
 
-        return head
+class _Served(NamedTuple):
+    """What all answers of a runtime have in common, and the durations not counted yet."""
 
-    def _count(self, target: Target, seconds: float, status: int) -> None:
-        runtime = target.runtime
-        self._inferences.count(runtime.name, runtime.version, seconds, success=status == _OK)
-        if self._requests is not None:
-            self._requests.count(seconds, status, with_version=target.names_version)
+    head: bytes
+    seconds: list[float]
 
 
 class FastPathApp:

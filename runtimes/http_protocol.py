@@ -84,6 +84,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._last_answer = False
+        self._default_headers: list[tuple[bytes, bytes]] | None = None
+        self._default_lines = b""
+        self._answered_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -163,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
         last = self._last_answer or self._draining.begun
         self._send(answer, last=last)
         if not last:
-            self.on_response_complete()
+            self._wait_for_more()
 
     def shutdown(self) -> None:
         """End the connection, after the answer to a request that is on its way."""
@@ -172,12 +182,38 @@ class HttpProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _send(self, answer: HttpAnswer, *, last: bool) -> None:
-        lines = [_OK_LINE if answer.status == _OK else status_line(answer.status)]
-        for name, value in self.server_state.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines += (answer.head, b"connection: close\r\n\r\n" if last else b"\r\n", answer.body)
-        self.transport.write(b"".join(lines))
+        first = _OK_LINE if answer.status == _OK else status_line(answer.status)
+        end = b"connection: close\r\n\r\n" if last else b"\r\n"
+        # uvicorn makes the list anew each second, with the date.
+        if self._default_headers is not self.server_state.default_headers:
+            self._default_headers = self.server_state.default_headers
+            self._default_lines = b"".join(
+                b"%b: %b\r\n" % header for header in self._default_headers
+            )
+        parts = (first, self._default_lines, answer.head, end, answer.body)
+        self.transport.write(b"".join(parts))
         if last:
+            self.transport.close()
+
+    def _wait_for_more(self) -> None:
+        """Keep the connection for as long as uvicorn would, with less to do for each request."""
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        self._idle_timer = None
+        waiting = self.cycle is None or self.cycle.response_complete
+        # Where uvicorn answered last, it has a timer of its own.
+        if not waiting or self.timeout_keep_alive_task is not None:
+            return
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._in_head or self._target is not None:
+            left = self.timeout_keep_alive
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._end_if_idle)
+        else:
             self.transport.close()
 
     def _end_with(self, status: HTTPStatus, message: str) -> None:

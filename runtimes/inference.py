@@ -7,6 +7,7 @@
 
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class Tensor(NamedTuple):
     data: Any
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, gc=False):
     """What a request says; `outputs` are the names asked for, none meaning the usual ones."""
 
     request_id: str | None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
+import msgspec
 import orjson
 from mlserver.errors import MLServerError
 from mlserver.types import InferenceResponse, MetadataTensor, Parameters
@@ -61,7 +62,7 @@ class Parts(NamedTuple):
     outputs: Outputs
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, gc=False):
     """What one request is answered with, apart from the form it goes out in."""
 
     request_id: str

@@ -14,7 +14,7 @@ The first fault ends the reading: a request with a million of them costs no more
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -31,12 +31,21 @@ SIZE = "binary_data_size"
 _MAX_DIGITS = 12
 
 
-class RestAnswer(NamedTuple):
+class RestAnswer(msgspec.Struct, gc=False):
     """A response as it goes over the wire; `header_length` is that of its JSON, None if all is."""
 
     body: bytes
     header_length: int | None
     request_id: str
+
+    def lines(self) -> bytes:
+        """Return the header lines of tensors in binary; none if there are none."""
+        if self.header_length is None:
+            return b""
+        return (
+            b"content-type: application/octet-stream\r\n"
+            b"inference-header-content-length: %d\r\n" % self.header_length
+        )
 
 
 class _Input(msgspec.Struct, gc=False):

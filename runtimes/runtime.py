@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlserver import MLModel, ModelSettings
 from mlserver.errors import MLServerError
@@ -39,13 +39,6 @@ from runtimes.refusals import RefusedError
 from runtimes.texts import enumerate_names, shorten
 
 _UNAVAILABLE = 503
-
-
-class JsonAnswer(NamedTuple):
-    """A response as it goes over the wire, and the request id in its headers."""
-
-    body: bytes
-    request_id: str
 
 
 class Runtime(MLModel, ABC):
@@ -154,8 +147,8 @@ class Runtime(MLModel, ABC):
         """Return the response as JSON, around outputs that are JSON already."""
         return self._get_opened().to_json(answer, outputs)
 
-    def infer_json(self, body: bytes) -> JsonAnswer | None:
-        """Answer a request as `predict` would, from its bytes to the response's.
+    def infer_json(self, body: bytes) -> tuple[bytes, str] | None:
+        """Answer a request as `predict` would, from its bytes to the response's and the request id.
 
         None if it is not a plain request with an answer; nothing is counted then.
         """
@@ -171,7 +164,7 @@ class Runtime(MLModel, ABC):
         outputs = [output.json(answer.result) for output in answer.outputs]
         content = opened.to_json(answer, outputs)
         opened.count_answered(answer, rows, start)
-        return JsonAnswer(content, answer.request_id)
+        return content, answer.request_id
 
     async def metadata(self) -> MetadataModelResponse:
         """Return inputs, outputs, shapes, datatypes and class names, as the artifact has them."""

@@ -11,11 +11,12 @@ FOLDER is ``$MLSERVER_MODELS_DIR``, or else ``/mnt/models``, if it is not given.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from mlserver.rest import RESTServer
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataModelResponse
 
 from abserve.errors import AbserveError
+from runtimes.asgi import Receive, Scope, Send
 from runtimes.body_limit import BodyLimit, limit_from_environment
 from runtimes.closed import close_open_endpoints
 from runtimes.draining import Draining, drain_seconds_from_environment
@@ -93,6 +95,7 @@ class _RestServer(RESTServer):
         # A redirect would name whatever host the client wrote.
         self._app.router.redirect_slashes = False
         self._limit_bytes = limit_from_environment()
+        self.fast_path = FastPath(self._app, settings, data_plane)
 
     async def start(self) -> None:
         server = _HttpServer(self._get_config())
@@ -104,11 +107,10 @@ class _RestServer(RESTServer):
 
     def _get_config(self) -> uvicorn.Config:
         config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
-        fast_path = FastPath(self._app, self._settings, self._data_plane)
-        config.app = BodyLimit(FastPathApp(self._app, fast_path), self._limit_bytes)
+        config.app = BodyLimit(FastPathApp(self._app, self.fast_path), self._limit_bytes)
         config.http = partial(  # type: ignore[assignment]  # any callable that makes a protocol
             HttpProtocol,
-            fast_path=fast_path,
+            fast_path=self.fast_path,
             limit_bytes=self._limit_bytes,
             draining=self._draining,
         )
@@ -121,8 +123,23 @@ class _RestServer(RESTServer):
 
 
 class _MetricsServer(MetricsServer):
+    """MLServer's, which has what is pending counted before it answers."""
+
+    def __init__(self, settings: Settings, count_pending: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._count_pending = count_pending
+
+    def _get_config(self) -> uvicorn.Config:
+        config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
+        config.app = self._answer
+        return config
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._count_pending()
+        await self._app(scope, receive, send)
+
     async def start(self) -> None:
-        server = _HttpServer(self._get_config())  # type: ignore[no-untyped-call]  # MLServer's
+        server = _HttpServer(self._get_config())
         self._server = server  # type: ignore[assignment]  # `stop` needs a uvicorn server, any
         _logger.info(
             "Metrics served on http://%s:%d%s",
@@ -218,6 +235,9 @@ class Server(MLServer):
         serving = [asyncio.create_task(part.start()) for part in parts if part is not None]
         try:
             await asyncio.gather(*(self._load(settings) for settings in models_settings))
+            # What is here now stays: the collector need not look at it for every few requests.
+            gc.collect()
+            gc.freeze()
             await asyncio.gather(*serving)
         except BaseException:
             # One part that cannot start does not end the others.
@@ -243,7 +263,9 @@ class Server(MLServer):
             self._settings, self._data_plane, self._model_repository_handlers
         )
         if self._metrics_server:
-            self._metrics_server = _MetricsServer(self._settings)
+            self._metrics_server = _MetricsServer(
+                self._settings, self._rest_server.fast_path.count_pending
+            )
 
     def _add_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
