@@ -131,12 +131,14 @@ class _MetricsServer(MetricsServer):
 
     def _get_config(self) -> uvicorn.Config:
         config: uvicorn.Config = super()._get_config()  # type: ignore[no-untyped-call]  # MLServer's
-        config.app = self._answer
-        return config
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._count_pending()
-        await self._app(scope, receive, send)
+        # A function, because uvicorn takes a method for an app of an older kind.
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            self._count_pending()
+            await self._app(scope, receive, send)
+
+        config.app = answer  # type: ignore[assignment]  # uvicorn's types of scopes are narrower
+        return config
 
     async def start(self) -> None:
         server = _HttpServer(self._get_config())
