@@ -137,7 +137,7 @@ class _MetricsServer(MetricsServer):
             self._count_pending()
             await self._app(scope, receive, send)
 
-        config.app = answer  # type: ignore[assignment]  # uvicorn's types of scopes are narrower
+        config.app = answer
         return config
 
     async def start(self) -> None:
