@@ -17,7 +17,9 @@ import requests
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from abserve import __version__
-from abserve.artifacts import MODEL_ONNX, MODEL_SETTINGS, SETTINGS
+from abserve.artifacts import MODEL_ONNX, MODEL_SETTINGS, SETTINGS, seal
+from abserve.signatures import signed
+from tests.abserve.test_signatures import KeyPair
 from tests.runtimes.server_process import (
     OURS,
     REQUEST,
@@ -425,6 +427,34 @@ def test_an_altered_version_is_the_last_thing_said(tmp_path: Path) -> None:
     last = fail_to_start(version, tmp_path / "logs")[-1]
     assert last.startswith("abserve: iris v1 cannot be loaded: ")
     assert "model.onnx has SHA-256" in last
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
+    return KeyPair(tmp_path_factory.mktemp("keys"))
+
+
+def test_a_signed_version_is_served_where_a_key_is_configured(
+    tmp_path: Path, keys: KeyPair
+) -> None:
+    files = signed(seal(version_files()), keys.private)
+    folder = tmp_path / "v1"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with running(OURS, folder, tmp_path / "logs", ABSERVE_PUBLIC_KEY=str(keys.public)) as server:
+        server.wait_until_ready()
+        assert server.infer().status_code == 200
+    (folder / MODEL_ONNX).write_bytes(b"altered")
+    last = fail_to_start(folder, tmp_path / "again", ABSERVE_PUBLIC_KEY=str(keys.public))[-1]
+    assert "model.onnx" in last
+
+
+def test_a_version_without_a_signature_is_refused_where_a_key_is_configured(
+    folder: Path, tmp_path: Path, keys: KeyPair
+) -> None:
+    last = fail_to_start(folder, tmp_path / "logs", ABSERVE_PUBLIC_KEY=str(keys.public))[-1]
+    assert "signature.json" in last
 
 
 def test_a_weak_feedback_key_is_refused(folder: Path, tmp_path: Path) -> None:
