@@ -96,9 +96,13 @@ def _verify_signatures(folder: Path, versions: Sequence[Path]) -> None:
 
 
 def _close(settings: Settings) -> None:
-    """Set what was left open to what is safe; refuse what was opened."""
+    """Set what was left open to what is safe, and true of us; refuse what was opened."""
     given = settings.model_fields_set
-    for name, value in (("parallel_workers", 0), ("debug", False)):
+    for name, value in (
+        ("parallel_workers", 0),
+        ("debug", False),
+        ("extensions", ["binary_tensor_data"]),
+    ):
         if name not in given:
             setattr(settings, name, value)
     if settings.parallel_workers:

@@ -50,6 +50,10 @@ def test_a_client_with_its_defaults_gets_every_output(client: InferenceServerCli
     ]
 
 
+def test_the_server_says_that_it_takes_them(client: InferenceServerClient) -> None:
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+
+
 def test_the_numbers_are_those_of_json(
     client: InferenceServerClient, server: ServerProcess
 ) -> None:

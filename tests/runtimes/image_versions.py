@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -18,14 +16,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SETTINGS
-from tests.runtimes.versions import change_json, version_files
+from tests.runtimes.versions import change_json, export, version_files
 
 PIXELS = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
 DIGITS = [str(digit) for digit in range(10)]
 PICTURE = {"width": 8, "height": 8, "channels": "grey", "black": [0], "white": [16]}
 SCHEMA = {"features": [{"name": name} for name in PIXELS], "classes": DIGITS, "picture": PICTURE}
-
-_RENAMED = {"label": "class_index", "probabilities": "probability"}
 
 
 @cache
@@ -41,20 +37,7 @@ def train_digits() -> tuple[Pipeline, NDArray[np.float64]]:
 
 @cache
 def _digits_onnx() -> bytes:
-    pipeline, _ = train_digits()
-    model = to_onnx(
-        pipeline,
-        initial_types=[("input", FloatTensorType([None, len(PIXELS)]))],
-        options={id(pipeline): {"zipmap": False}},
-        target_opset=17,
-    )
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = _RENAMED.get(name, name)
-    for output in model.graph.output:
-        output.name = _RENAMED[output.name]
-    return model.SerializeToString()
+    return export(train_digits()[0], len(PIXELS))
 
 
 def digits_files(schema: dict[str, Any] = SCHEMA, **extra: Any) -> dict[str, bytes]:

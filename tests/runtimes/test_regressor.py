@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from mlserver.repository.load import load_model_settings
 from mlserver.types import InferenceRequest, RequestInput
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import Ridge
 
 from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SETTINGS
@@ -20,7 +18,7 @@ from runtimes.tabular import TabularRegressor
 from tests.runtimes.conftest import make_runtime
 from tests.runtimes.contract import RuntimeContract
 from tests.runtimes.skops_versions import DIABETES_COLUMNS, diabetes
-from tests.runtimes.versions import change_json, version_files, write_version
+from tests.runtimes.versions import change_json, export, version_files, write_version
 
 ROWS, PROGRESSION = diabetes()
 
@@ -31,15 +29,8 @@ def fitted() -> Ridge:
 
 
 def regressor_files(classes: list[str] | None = None) -> dict[str, bytes]:
-    model = to_onnx(
-        fitted(), initial_types=[("input", FloatTensorType([None, 10]))], target_opset=17
-    )
-    old = model.graph.output[0].name
-    model.graph.output[0].name = "prediction"
-    for node in model.graph.node:
-        node.output[:] = ["prediction" if name == old else name for name in node.output]
     schema = {"features": [{"name": name} for name in DIABETES_COLUMNS], "classes": classes}
-    files = {**version_files(), MODEL_ONNX: model.SerializeToString()}
+    files = {**version_files(), MODEL_ONNX: export(fitted(), len(DIABETES_COLUMNS))}
     files = change_json(files, METADATA, schema=schema)
     return change_json(files, MODEL_SETTINGS, implementation="runtimes.tabular.TabularRegressor")
 

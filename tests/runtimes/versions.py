@@ -7,6 +7,7 @@ from typing import Any
 
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.base import is_classifier
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -20,28 +21,36 @@ SETOSA = [5.1, 3.5, 1.4, 0.2]
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 
 
+# What skl2onnx calls the outputs, and what an artifact does.
+_RENAMED = {
+    "label": "class_index",
+    "probabilities": "probability",
+    "variable": "prediction",
+}
+
+
+def export(estimator: Any, n_features: int) -> bytes:
+    """Return a fitted estimator as an artifact has it, its tensors named as a runtime expects."""
+    model = to_onnx(
+        estimator,
+        initial_types=[("input", FloatTensorType([None, n_features]))],
+        options={id(estimator): {"zipmap": False}} if is_classifier(estimator) else None,
+        target_opset=17,
+    )
+    outputs = {output.name: _RENAMED[output.name] for output in model.graph.output}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [outputs.get(name, name) for name in names]
+    for output in model.graph.output:
+        output.name = outputs[output.name]
+    return bytes(model.SerializeToString())
+
+
 @cache
 def train_onnx() -> bytes:
     features, classes = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    pipeline.fit(features, classes)
-    model = to_onnx(
-        pipeline,
-        initial_types=[("input", FloatTensorType([None, len(COLUMNS)]))],
-        final_types=None,
-        options={id(pipeline): {"zipmap": False}},
-        target_opset=17,
-    )
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = _RENAMED.get(name, name)
-    for output in model.graph.output:
-        output.name = _RENAMED[output.name]
-    return model.SerializeToString()
-
-
-_RENAMED = {"label": "class_index", "probabilities": "probability"}
+    return export(pipeline.fit(features, classes), len(COLUMNS))
 
 
 def version_files(
