@@ -95,10 +95,10 @@ def test_the_gateway_speaks_v2_to_a_client_nobody_here_wrote(iris_cluster: Local
         assert client.is_model_ready("iris")
         features = InferInput("features", [2, 4], "FP64")
         rows = np.array([SETOSA, [6.3, 3.3, 6.0, 2.5]])
-        features.set_data_from_numpy(rows, binary_data=False)
+        features.set_data_from_numpy(rows)
         result = client.infer("iris", [features], request_id="r-1")
         assert result.get_response()["id"] == "r-1"
-        assert result.as_numpy("label").ravel().tolist() == ["setosa", "virginica"]
+        assert result.as_numpy("label").ravel().tolist() == [b"setosa", b"virginica"]
         assert result.as_numpy("probability").sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
 
 
