@@ -18,12 +18,20 @@ STAT_PREFIX = "gateway"
 # the side that sends must be the one that closes, or a request meets a closing connection.
 _IDLE_SECONDS = 60
 
-# What Istio retries by default. None of these has reached a predictor, so a second try is safe.
-_RETRY_ON = "connect-failure,refused-stream,reset-before-request"
+# What Istio retries by default, and `reset`: a replica that dies takes its requests with it. An
+# inference changes nothing, and what a dead replica counted is lost, so a second try is safe.
+_RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset"
+# The path that Seldon's readiness probe asks, and how soon a replica that says no is passed over.
+_READY_PATH = "/v2/health/ready"
+_HEALTH_INTERVAL = "0.5s"
+_EJECTION_TIME = "1s"
+_LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+_UNLIMITED = 2**32 - 1
 
 _TYPE = "type.googleapis.com/envoy"
 _CLUSTER = f"{_TYPE}.config.cluster.v3.Cluster"
 _ROUTES = f"{_TYPE}.config.route.v3.RouteConfiguration"
+_PREVIOUS_HOSTS = f"{_TYPE}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 _ASSIGNMENT = f"{_TYPE}.config.endpoint.v3.ClusterLoadAssignment"
 
 
@@ -153,7 +161,18 @@ def _route(route: Route) -> dict[str, Any]:
         "prefix_rewrite": "/",
         # Envoy's default of 15 s would cut a long inference; Istio sets none.
         "timeout": "0s",
-        "retry_policy": {"retry_on": _RETRY_ON, "num_retries": 2},
+        "retry_policy": {
+            "retry_on": _RETRY_ON,
+            "num_retries": 2,
+            # Not the replica again that just failed, if there is another.
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {"@type": _PREVIOUS_HOSTS},
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
+        },
         "weighted_clusters": {
             "clusters": [
                 {
@@ -184,6 +203,36 @@ def _cluster(name: str, folder: Path) -> dict[str, Any]:
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "eds_cluster_config": {"eds_config": _watched(folder / f"{name}.json")},
+        # As Istio sets them: Envoy's own limit of 3 retries at a time is soon reached when a
+        # replica dies, and its other ones would turn away what a replica has room for.
+        "circuit_breakers": {"thresholds": [dict.fromkeys(_LIMITS, _UNLIMITED)]},
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": _HEALTH_INTERVAL,
+                # Envoy's default, while nobody asks, is once a minute.
+                "no_traffic_interval": _HEALTH_INTERVAL,
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": _READY_PATH},
+            }
+        ],
+        # A replica that is taken out of the file is out, however well it is.
+        "ignore_health_on_host_removal": True,
+        # Between two checks: one that cannot be reached three times in a row is passed over. What a
+        # version answers, errors included, is its own affair.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 3,
+            "enforcing_consecutive_local_origin_failure": 100,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_local_origin_success_rate": 0,
+            "interval": "1s",
+            "base_ejection_time": _EJECTION_TIME,
+            "max_ejection_percent": 50,
+        },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -1,6 +1,7 @@
 """The loop: apply, split, feed back, weigh, promote, on real parts."""
 
 import numpy as np
+import psutil
 import pytest
 import requests
 from scipy import stats
@@ -8,7 +9,7 @@ from tritonclient.http import InferenceServerClient, InferInput
 
 from abserve.cli.traffic import Tally, Traffic
 from abserve.cli.train import MODELS, held_out_rows
-from tests.e2e.local_cluster import ROOT, SETOSA, LocalCluster, infer, iris
+from tests.e2e.local_cluster import ROOT, SETOSA, LocalCluster, infer, iris, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -170,6 +171,30 @@ def test_two_replicas_share_the_requests_of_one_predictor(
         assert baseline["n_requests"] + cluster.predictor("candidate")["n_requests"] == 200
         pods = [pod["metadata"]["name"] for pod in cluster.pods("iris") if "baseline" in str(pod)]
         assert len(pods) == 2
+    finally:
+        cluster.delete("iris")
+
+
+def test_the_death_of_one_of_two_replicas_fails_no_request(
+    cluster: LocalCluster, examples: tuple[list[list[float]], list[str]]
+) -> None:
+    document = iris()
+    document["spec"]["predictors"] = document["spec"]["predictors"][:1]
+    document["spec"]["predictors"][0].update(replicas=2, traffic=100)
+    cluster.apply(document)
+    cluster.wait_until_available("iris")
+    try:
+        with Traffic(cluster.url(), *examples).flowing() as tally:
+            for _ in range(3):
+                victim = next(each for each in cluster.processes() if "baseline" in each["name"])
+                before = tally.n_answered
+                psutil.Process(victim["pid"]).kill()
+                wait_until(
+                    lambda before=before: tally.n_answered > before + 200, lambda: tally.failures
+                )
+                cluster.wait_until_available("iris")
+                wait_until(lambda: cluster.predictor("baseline")["n_ready"] == 2, cluster.processes)
+        assert tally.failures == []
     finally:
         cluster.delete("iris")
 

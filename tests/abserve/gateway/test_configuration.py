@@ -101,11 +101,33 @@ def test_a_long_inference_is_not_cut() -> None:
     assert table(ONE)[0]["route"]["timeout"] == "0s"
 
 
-def test_only_what_reached_no_version_is_tried_again() -> None:
-    assert table(ONE)[0]["route"]["retry_policy"] == {
-        "retry_on": "connect-failure,refused-stream,reset-before-request",
-        "num_retries": 2,
-    }
+def test_what_got_no_answer_is_tried_again_and_elsewhere() -> None:
+    policy = table(ONE)[0]["route"]["retry_policy"]
+    assert policy["retry_on"] == "connect-failure,refused-stream,reset-before-request,reset"
+    assert policy["num_retries"] == 2
+    assert [each["name"] for each in policy["retry_host_predicate"]] == [
+        "envoy.retry_host_predicates.previous_hosts"
+    ]
+
+
+def test_a_replica_that_is_not_ready_is_passed_over() -> None:
+    cluster = cluster_discovery([BASELINE], FOLDER, "1")["resources"][0]
+    [check] = cluster["health_checks"]
+    assert check["http_health_check"] == {"path": "/v2/health/ready"}
+    assert check["interval"] == check["no_traffic_interval"] == "0.5s"
+    assert cluster["ignore_health_on_host_removal"] is True
+
+
+def test_as_many_requests_are_tried_again_as_a_dead_replica_had() -> None:
+    cluster = cluster_discovery([BASELINE], FOLDER, "1")["resources"][0]
+    [limits] = cluster["circuit_breakers"]["thresholds"]
+    assert limits["max_retries"] == 4294967295
+
+
+def test_what_a_version_answers_takes_no_replica_out() -> None:
+    outliers = cluster_discovery([BASELINE], FOLDER, "1")["resources"][0]["outlier_detection"]
+    enforced = {name for name, value in outliers.items() if name.startswith("enf") and value}
+    assert enforced == {"enforcing_consecutive_local_origin_failure"}
 
 
 def test_a_shadow_gets_copies_of_its_percentage() -> None:
