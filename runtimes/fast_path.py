@@ -20,11 +20,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import orjson
 from mlserver import Settings
-from mlserver.cloudevents import CloudEventsMiddleware, CloudEventsTypes
+from mlserver.cloudevents import CloudEventsMiddleware
 from mlserver.errors import MLServerError
 from mlserver.handlers import DataPlane
 
-from abserve import __version__
+from runtimes.answer_headers import headers_of
 from runtimes.asgi import App, Headers, Receive, Scope, Send
 from runtimes.logs import request_log
 from runtimes.lookup import find_model
@@ -125,8 +125,10 @@ class FastPath:
             return Refused(_not_json(content_type), names_version)
         return Target(runtime, names_version, header_length, takes_gzip)
 
-    def answer(self, target: Target, body: bytes) -> HttpAnswer:
+    def answer(self, target: Target | Refused, body: bytes) -> HttpAnswer:
         """Return the response to a request."""
+        if isinstance(target, Refused):
+            return self._refuse(target)
         start = perf_counter()
         try:
             if target.header_length is None:
@@ -148,8 +150,7 @@ class FastPath:
             self._requests.count(seconds, status, with_version=target.names_version)
         return error_answer(status, message)
 
-    def refuse(self, refused: Refused) -> HttpAnswer:
-        """Return the response to a request that asks for no runtime's answer."""
+    def _refuse(self, refused: Refused) -> HttpAnswer:
         error = refused.error
         request_log().refused(None, error.status_code, str(error))
         if self._requests is not None:
@@ -190,15 +191,9 @@ class FastPath:
         return HttpAnswer(_OK, head, body)
 
     def _begin_to_serve(self, target: Target) -> "_Served":
-        runtime = target.runtime
-        events = self._cloud_events._get_headers(CloudEventsTypes.Response, runtime.settings, None)
-        fixed = {
-            "x-model-version": runtime.version or "",
-            "x-service-version": __version__,
-            **events,
-        }
-        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in fixed.items())
-        served = self._served[runtime, target.names_version] = _Served(lines.encode(), [])
+        headers = headers_of(target.runtime, self._cloud_events)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        served = self._served[target.runtime, target.names_version] = _Served(head, [])
         return served
 
 
@@ -236,11 +231,7 @@ class FastPathApp:
         body = await _read(receive)
         if body is None:  # the client went away
             return
-        answer = (
-            self._fast_path.refuse(found)
-            if isinstance(found, Refused)
-            else self._fast_path.answer(found, body)
-        )
+        answer = self._fast_path.answer(found, body)
         headers: Headers = []
         for line in answer.head.splitlines():
             name, _, value = line.partition(b": ")

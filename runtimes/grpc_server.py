@@ -10,7 +10,7 @@ from grpc import aio
 from mlserver import Settings
 from mlserver.grpc import GRPCServer
 from mlserver.grpc.dataplane_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from mlserver.grpc.interceptors import LoggingInterceptor, PromServerInterceptor
+from mlserver.grpc.interceptors import PromServerInterceptor
 from mlserver.grpc.model_repository_pb2_grpc import add_ModelRepositoryServiceServicer_to_server
 from mlserver.handlers import DataPlane, ModelRepositoryHandlers
 from mlserver.tracing import get_tracer_provider
@@ -57,8 +57,6 @@ class GrpcServer(GRPCServer):
     def _create_interceptors(self) -> list[aio.ServerInterceptor]:
         """Return those of MLServer's that are asked for; each costs every call some time."""
         interceptors: list[aio.ServerInterceptor] = []
-        if self._settings.debug:
-            interceptors.append(LoggingInterceptor())
         if self._settings.tracing_server:
             health = [
                 filters.full_method_name(f"/inference.GRPCInferenceService/{method}")

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 from mlserver import Settings
-from mlserver.cloudevents import CloudEventsMiddleware, CloudEventsTypes
+from mlserver.cloudevents import CloudEventsMiddleware
 from mlserver.errors import MLServerError
 from mlserver.grpc import dataplane_pb2 as pb
 from mlserver.grpc import model_repository_pb2 as repository_pb
@@ -27,7 +27,7 @@ from mlserver.handlers import DataPlane, ModelRepositoryHandlers
 from mlserver.types import InferenceRequest
 from mlserver.utils import insert_headers
 
-from abserve import __version__
+from runtimes.answer_headers import headers_of
 from runtimes.closed import LOADING_VARIABLE, loading_is_open
 from runtimes.grpc_calls import Context
 from runtimes.grpc_messages import (
@@ -64,7 +64,7 @@ class InferenceServicer(servicers.InferenceServicer):
     Parameters
     ----------
     settings : Settings
-        MLServer's. Where they ask for its cache, it answers everything.
+        MLServer's.
     data_plane : DataPlane
         Knows the models, and holds MLServer's metrics of inference.
     model_repository_handlers : ModelRepositoryHandlers
@@ -80,7 +80,6 @@ class InferenceServicer(servicers.InferenceServicer):
         super().__init__(data_plane, model_repository_handlers)
         self._registry = data_plane._model_registry
         self._cloud_events = CloudEventsMiddleware(settings)
-        self._caches = bool(settings.cache_enabled)
         self._inferences = InferenceCounts(data_plane)
         self._voices: dict[tuple[str, str | None], _Voice] = {}
 
@@ -158,7 +157,7 @@ class InferenceServicer(servicers.InferenceServicer):
     async def _find(self, request: pb.ModelInferRequest) -> Runtime | None:
         """Return the runtime that answers by itself, None if the data plane has to be asked."""
         model = await find_model(self._registry, request.model_name, request.model_version or None)
-        if isinstance(model, Runtime) and model.ready and not self._caches:
+        if isinstance(model, Runtime) and model.ready:
             return model
         return None
 
@@ -193,17 +192,11 @@ class InferenceServicer(servicers.InferenceServicer):
         voice = self._voices.get(key)
         # A version that is loaded again may have other outputs.
         if voice is None or voice.runtime is not runtime:
-            version = runtime.version or ""
-            events = self._cloud_events._get_headers(
-                CloudEventsTypes.Response, runtime.settings, None
-            )
-            metadata = {
-                "x-model-version": version,
-                "x-service-version": __version__,
-                **{name.lower(): value for name, value in events.items()},
-            }
+            metadata = headers_of(runtime, self._cloud_events)
             voice = self._voices[key] = _Voice(
-                runtime, ResponseWriter(runtime.name, version), tuple(metadata.items())
+                runtime,
+                ResponseWriter(runtime.name, runtime.version or ""),
+                tuple(metadata.items()),
             )
         return voice
 

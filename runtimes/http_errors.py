@@ -14,11 +14,11 @@ from mlserver.errors import ModelNotFound, ModelNotReady
 from starlette.exceptions import HTTPException
 
 from runtimes.logs import request_log
+from runtimes.opened import FailedError
 
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _NOT_ALLOWED = 405
-_INTERNAL = 500
 _UNAVAILABLE = 503
 _MAX_FAULTS = 3
 _MAX_CHARS = 300
@@ -76,7 +76,8 @@ async def _answer_not_ready(_: Request, error: Exception) -> Response:
 
 async def _answer_crash(_: Request, __: Exception) -> Response:
     # uvicorn logs the exception, since Starlette lets it pass as well.
-    return _error(_INTERNAL, "internal error; the server's log has the reason")
+    failed = FailedError()
+    return _error(failed.status_code, str(failed))
 
 
 def _refuse(status_code: int, message: str, headers: Any = None) -> Response:

@@ -165,11 +165,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._target = None
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        answer = (
-            self._fast_path.refuse(target)
-            if isinstance(target, Refused)
-            else self._fast_path.answer(target, body)
-        )
+        answer = self._fast_path.answer(target, body)
         last = self._last_answer or self._draining.begun
         self._send(answer, last=last)
         if not last:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from runtimes.inference import Request, Tensor
 from runtimes.refusals import MAX_INPUTS
 
+_MATRIX_AXES = 2
+
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
@@ -95,6 +97,6 @@ def _to_array(numbers: list[float]) -> NDArray[np.float64]:
 
 def _from_rows(rows: list[list[float]], head: _Head) -> NDArray[np.float64] | None:
     """Return the numbers row by row, or None if the rows are not as long as the shape says."""
-    if len(head.shape) != 2 or any(len(row) != head.shape[1] for row in rows):  # noqa: PLR2004
+    if len(head.shape) != _MATRIX_AXES or any(len(row) != head.shape[1] for row in rows):
         return None
     return _to_array([number for row in rows for number in row])

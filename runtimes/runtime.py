@@ -178,6 +178,7 @@ class Runtime(MLModel, ABC):
         )
 
     def _open(self, folder: Path) -> tuple[Metadata, Parts]:
+        # Our server has done so before it read any settings; the stock one, and a reload, have not.
         if key := public_key_from_environment():
             verify_signature(folder, key)
         metadata = open_version(folder, self.name, self.version)

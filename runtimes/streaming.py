@@ -24,6 +24,7 @@ from mlserver.utils import extract_headers, insert_headers
 from pydantic import ValidationError
 
 from runtimes.logs import request_log
+from runtimes.opened import FailedError
 from runtimes.refusals import RefusedError
 from runtimes.rest_requests import check_form
 
@@ -123,7 +124,7 @@ async def _to_events(
         yield _event({"error": str(error)})
     except Exception:  # anything, since anyone may write a runtime
         _logger.exception("a stream ended with an error")
-        yield _event({"error": "internal error; the server's log has the reason"})
+        yield _event({"error": str(FailedError())})
 
 
 def _to_json(response: InferenceResponse) -> dict[str, Any]:

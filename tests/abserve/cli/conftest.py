@@ -1,12 +1,12 @@
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from abserve.cli import main
-from tests.abserve.promotion.local_api import LocalApi, Server
+from tests.abserve.promotion.local_api import LocalApi
 
 
 class Ended(NamedTuple):
@@ -18,18 +18,6 @@ class Ended(NamedTuple):
 
 
 Run = Callable[..., Ended]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("api")) as running:
-        yield running
-
-
-@pytest.fixture
-def api(server: Server) -> Iterator[LocalApi]:
-    with LocalApi(server) as running:
-        yield running
 
 
 @pytest.fixture
