@@ -11,6 +11,7 @@
     ├── ManifestError      a SeldonDeployment that Seldon would refuse, or we cannot run
     ├── FeedbackError      a feedback token that is forged, damaged or foreign
     ├── TelemetryError     counts that cannot be read
+    ├── ExperimentError    counts, weights or bounds that no comparison can be made of
     ├── KubernetesError    the Kubernetes API refused or did not answer
     └── ClusterError       the local cluster could not do what was asked
 
@@ -53,6 +54,10 @@ class FeedbackError(AbserveError):
 
 class TelemetryError(AbserveError):
     """Counts are missing or cannot be read."""
+
+
+class ExperimentError(AbserveError):
+    """Counts, weights or bounds do not describe an experiment."""
 
 
 class KubernetesError(AbserveError):
