@@ -1,7 +1,7 @@
 """The command line: each command parses, calls one function, and prints one answer.
 
-Exit codes: 0 done, 1 refused or failed with a message on stderr, 2 wrong usage. Nothing below this
-package prints.
+Exit codes: 0 done, 1 refused or failed with a message on stderr, 2 wrong usage, 130 interrupted.
+Nothing below this package prints.
 """
 
 import sys
@@ -9,12 +9,18 @@ import sys
 import click
 
 from abserve import __version__
+from abserve.cli.completing import completion_command
+from abserve.cli.console import console_command
 from abserve.cli.context import Context
 from abserve.cli.demo import demo
 from abserve.cli.local import down, up
+from abserve.cli.logs import logs_command
 from abserve.cli.operate import promote_command, status_command, weights_command
 from abserve.cli.train import train_command
 from abserve.errors import AbserveError
+
+# What a shell answers for a command that ctrl-C ended: 128 and the number of the signal.
+_INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -46,7 +52,10 @@ for command in (
     status_command,
     weights_command,
     promote_command,
+    logs_command,
+    console_command,
     demo,
+    completion_command,
 ):
     cli.add_command(command)
 
@@ -54,7 +63,12 @@ for command in (
 def main() -> None:
     """Run the command line; the console script `abserve`."""
     try:
-        cli(prog_name="abserve")
+        sys.exit(cli.main(prog_name="abserve", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except AbserveError as error:
         click.echo(f"abserve: {error}", err=True)
         sys.exit(1)
+    except click.Abort:  # which is what click makes of ctrl-C
+        sys.exit(_INTERRUPTED)

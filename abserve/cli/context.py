@@ -1,5 +1,6 @@
 """What all commands share: which local cluster, which Kubernetes, which repository."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from abserve.cluster import Home
     from abserve.promotion import Kubernetes
+
+_TIMEOUT_SECONDS = 10.0
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -34,14 +37,14 @@ class Context:
 
         return Home(self.home_folder)
 
-    def kubernetes(self) -> "Kubernetes":
+    def kubernetes(self, timeout_seconds: float = _TIMEOUT_SECONDS) -> "Kubernetes":
         """Return the cluster to talk to: named, ``$KUBECONFIG``, the local one, or kubectl's."""
         from abserve.promotion import Kubernetes
 
         chosen = self.kubeconfig
         if chosen is None and not os.environ.get("KUBECONFIG") and self.home.kubeconfig.exists():
             chosen = self.home.kubeconfig
-        return Kubernetes(chosen, self.namespace)
+        return Kubernetes(chosen, self.namespace, timeout_seconds)
 
     def kubernetes_of(self, home: "Home") -> "Kubernetes":
         """Return the local cluster of `home`, whatever else is configured."""
@@ -69,6 +72,11 @@ def repository_option(command: _Command) -> _Command:
             "else the folder 'repository' in --home."
         ),
     )(command)
+
+
+def echo_json(answer: Any) -> None:
+    """Print an answer for machines."""
+    click.echo(json.dumps(answer, indent=2))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")

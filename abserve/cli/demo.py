@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,10 +60,9 @@ class _Demo:
 
     def __init__(self, context: Context, repository: str | None) -> None:
         self._context = context
-        self._home = context.home
-        # Of its own, so that the demo trains each time and what it tells to type works as well.
-        self._own_repository = self._home.folder / "demo-repository"
-        self._repository = repository or self._own_repository.as_uri()
+        # Of its own, so that the demo begins with nothing and what is in the usual one stays.
+        self._home = replace(context, home_folder=context.home_folder / "demo").home
+        self._repository = repository or self._home.repository.as_uri()
         self._console = Console(highlight=False)
         self._n_steps = 0
         self._began = time.monotonic()
@@ -74,10 +74,10 @@ class _Demo:
             )
         if self._home.cluster() is not None:
             raise ClusterError(
-                f"a local cluster is already running in {self._home.folder}; stop it with "
-                "'abserve down', or give the demo a folder of its own with --home"
+                f"the cluster of an earlier demo is still running in {self._home.folder}; stop it "
+                f"with 'abserve --home {self._home.folder} down'"
             )
-        shutil.rmtree(self._own_repository, ignore_errors=True)
+        shutil.rmtree(self._home.folder, ignore_errors=True)
         self._train()
         with self._cluster(keep=keep):
             cluster = self._apply()
@@ -228,11 +228,13 @@ class _Demo:
         self._console.print(f"  {what}", markup=False, soft_wrap=True)
 
     def _say_how_to_repeat(self, *, keep: bool) -> None:
+        home = self._home if keep else self._context.home
         versions = [f"abserve train {MODEL} --version {version}" for version in _VERSIONS]
         start = [] if keep else [*versions, "abserve up --detach"]
         self._console.print("The same by hand:" if not keep else "Go on by hand:")
         for line in [
-            "export PATH=$PWD/.venv/bin:$PATH KUBECONFIG=" + str(self._home.kubeconfig),
+            f"export PATH=$PWD/.venv/bin:$PATH KUBECONFIG={home.kubeconfig}",
+            *([f"export ABSERVE_HOME={home.folder}"] if keep else []),
             *start,
             f"kubectl apply -k {MANIFESTS}",
             f"kubectl wait --for=condition=Ready sdep/{MODEL}",

@@ -2,10 +2,14 @@
 
 import asyncio
 import sys
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from abserve.cli.context import Context, repository_option
+from abserve.cli.context import Context, echo_json, json_option, repository_option
+from abserve.cli.listener import chosen_listener, listener_options
+from abserve.cli.progress import Progress
 
 
 @click.command()
@@ -20,43 +24,88 @@ from abserve.cli.context import Context, repository_option
     type=click.IntRange(0, 65535),
     help="Port for kubectl: by default 6443 if it is free; 0 takes any.",
 )
+@click.option(
+    "--console-port",
+    type=click.IntRange(0, 65535),
+    help="Port for the web console: by default 8088 if it is free; 0 takes any.",
+)
+@click.option("--console/--no-console", default=True, help="Whether to serve the web console.")
+@listener_options
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
-@click.pass_obj
+@json_option
+@click.pass_context
 def up(
-    context: Context,
+    click_context: click.Context,
+    /,
     repository: str | None,
     gateway_port: int | None,
     api_port: int | None,
+    console_port: int | None,
+    console: bool,
     detach: bool,
+    as_json: bool,
+    **listener: Any,
 ) -> None:
-    """Start a local cluster: model repository endpoint, Kubernetes API and gateway."""
+    """Start a local cluster: model repository endpoint, Kubernetes API, gateway and console."""
     from abserve.cluster import LocalCluster, Options, start_in_background
 
+    if as_json and not detach:
+        raise click.UsageError("--json needs --detach: in the foreground there is no answer")
+    context: Context = click_context.obj
     home = context.home
     url = context.repository_url(repository)
+    home.make()
+    chosen = chosen_listener(home, **listener)
     if detach:
-        arguments = ["--repository", url]
-        for option, port in (("--gateway-port", gateway_port), ("--api-port", api_port)):
-            if port is not None:
-                arguments += [option, str(port)]
-        start_in_background(home, arguments, _say)
-        _say(f"running in the background; its log is {home.log}")
-        _say("stop it with: abserve down")
+        arguments = [
+            "--repository",
+            url,
+            *_given(click_context, {"repository", "detach", "as_json"}),
+        ]
+        with Progress("starting the local cluster", to_stderr=as_json) as progress:
+            record = start_in_background(home, arguments, progress.say)
+        if as_json:
+            where = record.model_dump(exclude={"process", "ready"})
+            echo_json({**where, "pid": record.process.pid, "home": str(home.folder),
+                       "kubeconfig": str(home.kubeconfig), "log": str(home.log)})  # fmt: skip
+        else:
+            _say(f"running in the background; its log is {home.log}")
+            _say("stop it with: abserve down")
     else:
-        home.make()
+        options = Options(url, gateway_port, api_port, console_port, console, chosen)
         if sys.stdin.isatty():
             _say("ctrl-C stops it")
         with home.locked():
-            asyncio.run(LocalCluster(home, Options(url, gateway_port, api_port), _say).run())
+            asyncio.run(LocalCluster(home, options, _say).run())
+
+
+def _given(context: click.Context, but: set[str]) -> list[str]:
+    """Return the options of a command line as they were given, for another process."""
+    given: list[str] = []
+    for option in context.command.params:
+        name = str(option.name)
+        if name in but or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            given.append(option.opts[0] if value else option.secondary_opts[0])
+        else:
+            given += [option.opts[0], str(value)]
+    return given
 
 
 @click.command()
+@json_option
 @click.pass_obj
-def down(context: Context) -> None:
+def down(context: Context, as_json: bool) -> None:
     """Stop the local cluster, and nothing that it did not start."""
     from abserve.cluster import stop_cluster
 
-    if stop_cluster(context.home, _say):
+    with Progress("stopping the local cluster", to_stderr=as_json) as progress:
+        stopped = stop_cluster(context.home, progress.say)
+    if as_json:
+        echo_json({"home": str(context.home.folder), "stopped": stopped})
+    elif stopped:
         _say("stopped")
     else:
         _say(f"no local cluster is running in {context.home.folder}")

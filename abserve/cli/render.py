@@ -6,7 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from abserve.promotion import DeploymentStatus, PredictorStatus
+    from collections.abc import Sequence
+
+    from abserve.promotion import DeploymentStatus, DeploymentSummary, PredictorStatus
 
 _NOTHING = "-"
 _LARGE = 100
@@ -51,6 +53,23 @@ def status_table(status: "DeploymentStatus") -> Table:
     return table
 
 
+def deployments_table(deployments: "Sequence[DeploymentSummary]", *, everywhere: bool) -> Table:
+    """Return one row per SeldonDeployment; with their namespaces, if they are of several."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    for heading in (*["namespace"] * everywhere, "name", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("predictors")
+    for each in deployments:
+        predictors = [f"{name} {weight} %" for name, weight in each.weights.items()]
+        if each.shadow:
+            predictors.append(f"{each.shadow} shadow")
+        shown = Text(", ".join(predictors))
+        if each.description:
+            shown.append(f"\n{each.description}")
+        table.add_row(*[each.namespace] * everywhere, each.name, each.state, shown)
+    return table
+
+
 def milliseconds(seconds: float | None) -> str:
     if seconds is None:
         return _NOTHING
@@ -64,16 +83,16 @@ def share(value: float | None) -> str:
 
 
 def _cells(predictor: "PredictorStatus") -> tuple[str, ...]:
-    counts = predictor.counts
+    counts, counted = predictor.counts, predictor.version is not None
     return (
         predictor.name,
         predictor.version or _NOTHING,
         _NOTHING if predictor.shadow else f"{predictor.weight} %",
         f"{predictor.n_ready}/{predictor.n_replicas}",
-        str(counts.n_requests),
-        str(counts.n_rejected + counts.n_failed),
+        str(counts.n_requests) if counted else _NOTHING,
+        str(counts.n_rejected + counts.n_failed) if counted else _NOTHING,
         milliseconds(counts.seconds.quantile(0.5)),
         milliseconds(counts.seconds.quantile(0.99)),
         share(counts.accuracy),
-        str(counts.n_feedback),
+        str(counts.n_feedback) if counted else _NOTHING,
     )

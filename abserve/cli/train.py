@@ -1,6 +1,5 @@
 """``abserve train``, the one place that calls the training package."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from abserve.cli.context import Context, json_option, repository_option
+from abserve.cli.completing import complete_models
+from abserve.cli.context import Context, echo_json, json_option, repository_option
 from abserve.errors import AbserveError
-from abserve.repository import Repository
 
 if TYPE_CHECKING:
     import training
@@ -20,7 +19,7 @@ SETTINGS = Path("model-settings")
 
 
 @click.command("train")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--version", required=True, metavar="VERSION", help="Which version: v1, v2, ...")
 @repository_option
 @click.option(
@@ -60,7 +59,7 @@ def train_command(
     )
     if as_json:
         metadata = published.metadata.model_dump(mode="json", by_alias=True)
-        click.echo(json.dumps({"url": published.url, "metadata": metadata}, indent=2))
+        echo_json({"url": published.url, "metadata": metadata})
     else:
         click.echo(f"{model} {version}: {evaluation_in_words(published)}")
         click.echo(f"published to {published.url}")
@@ -76,6 +75,8 @@ def train(
     report: Callable[[str], None],
 ) -> "training.Published":
     """Train and publish one version; the arguments are those of the command."""
+    from abserve.repository import Repository
+
     package = _training()
     definition = package.read_definition(models, model)
     published: training.Published = package.train(

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, SELDON_DEPLOYMENT, Kind
+from abserve.cluster.api.kinds import NAMESPACE, SECRET, SELDON_DEPLOYMENT, Kind
+from abserve.cluster.api.schemas import faults
 from abserve.cluster.api.status import ApiError, invalid
 from abserve.cluster.api.store import Document
 from abserve.cluster.secrets import normalised
-from abserve.seldon import InvalidManifestError, SeldonDeployment, admit, supported
+from abserve.seldon import Fault, InvalidManifestError, SeldonDeployment, admit, supported
 
 
 def admission(kind: Kind, document: Document) -> tuple[Document, Sequence[str]]:
@@ -17,27 +18,29 @@ def admission(kind: Kind, document: Document) -> tuple[Document, Sequence[str]]:
     ApiError
         If the document must not be stored; it names every fault with its field.
     """
+    if kind is SELDON_DEPLOYMENT:
+        return _seldon_deployment(document)
     if kind is SECRET:
-        return normalised(document), ()
+        # First, because other refusals repeat the values that they refuse.
+        document = normalised(document)
+    if found := faults(kind, document):
+        raise _refusal(kind, document, found)
     if kind is NAMESPACE:
         return {**document, "status": {"phase": "Active"}}, ()
-    if kind is CONFIG_MAP:
-        _check_config_map(document)
-    if kind is not SELDON_DEPLOYMENT:
-        return document, ()
+    return document, ()
+
+
+def _seldon_deployment(document: Document) -> tuple[Document, Sequence[str]]:
     try:
         deployment = SeldonDeployment.parse(document)
         admit(deployment)
         return document, supported(deployment)
     except InvalidManifestError as error:
-        causes = [
-            {"reason": fault.kind, "field": fault.field, "message": fault.message}
-            for fault in error.faults
-        ]
-        raise invalid(kind.name, kind.group, document["metadata"]["name"], causes) from error
+        raise _refusal(SELDON_DEPLOYMENT, document, error.faults) from error
 
 
-def _check_config_map(document: Document) -> None:
-    data = document.get("data") or {}
-    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
-        raise ApiError(422, "data of the ConfigMap must map strings to strings; quote its values")
+def _refusal(kind: Kind, document: Document, found: Sequence[Fault]) -> ApiError:
+    causes = [
+        {"reason": fault.kind, "field": fault.field, "message": fault.message} for fault in found
+    ]
+    return invalid(kind.name, kind.group, document["metadata"]["name"], causes)

@@ -38,7 +38,8 @@ def start_in_background(
         If it ends instead, or is not ready in time.
     """
     home.make()
-    home.log.write_bytes(b"")
+    with home.locked():  # refused while a cluster runs here, whose log this would empty
+        home.log.write_bytes(b"")
     with home.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "abserve.cli", "--home", str(home.folder), "up", *arguments],
@@ -47,6 +48,16 @@ def start_in_background(
             stderr=log,
             start_new_session=True,
         )
+    try:
+        return _wait_until_ready(home, process, report)
+    except BaseException:  # ctrl-C as well: it must not go on starting behind the user's back
+        process.terminate()
+        raise
+
+
+def _wait_until_ready(
+    home: Home, process: "subprocess.Popen[bytes]", report: Callable[[str], None]
+) -> ClusterRecord:
     shown = 0
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -61,7 +72,6 @@ def start_in_background(
             said = " ".join(tail(home.log, 1)).removeprefix("abserve: ")
             raise ClusterError(f"the local cluster could not start: {said or 'it said nothing'}")
         if time.monotonic() > deadline:
-            process.terminate()
             raise ClusterError(
                 f"the local cluster was not ready within {_START_SECONDS:g} s; "
                 f"its log is {home.log}"

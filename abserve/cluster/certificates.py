@@ -1,8 +1,8 @@
 """The certificate of the local Kubernetes API.
 
 kubectl sends its token over TLS only, so the API speaks TLS even on the loopback address. Key and
-certificate are made anew at each start, live as long as the cluster, and are trusted by nobody
-but the kubeconfig that carries them.
+certificate are kept from one start to the next, so that a kubeconfig stays good, and are trusted
+by nobody but the kubeconfig that carries them.
 """
 
 import datetime
@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from abserve.cluster.home import write_atomically
 
 _LIFETIME = datetime.timedelta(days=365)
+_RENEWAL = datetime.timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,17 @@ class Certificate:
 
     certificate: Path
     key: Path
+
+
+def kept_certificate(folder: Path, now: datetime.datetime) -> Certificate:
+    """Return the certificate in `folder`; make a new one if it has not a month left."""
+    files = _files(folder)
+    try:
+        found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return make_certificate(folder, now)
+    lasts = found.not_valid_before_utc <= now <= found.not_valid_after_utc - _RENEWAL
+    return files if lasts and files.key.exists() else make_certificate(folder, now)
 
 
 def make_certificate(folder: Path, now: datetime.datetime) -> Certificate:
@@ -72,7 +84,7 @@ def make_certificate(folder: Path, now: datetime.datetime) -> Certificate:
         )
         .sign(key, hashes.SHA256())
     )
-    files = Certificate(certificate=folder / "api.crt", key=folder / "api.key")
+    files = _files(folder)
     write_atomically(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
     write_atomically(
         files.key,
@@ -83,3 +95,7 @@ def make_certificate(folder: Path, now: datetime.datetime) -> Certificate:
         ),
     )
     return files
+
+
+def _files(folder: Path) -> Certificate:
+    return Certificate(certificate=folder / "api.crt", key=folder / "api.key")

@@ -21,8 +21,9 @@ from abserve.cluster.home import Home
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.processes import Processes
 from abserve.cluster.replica_set import ReplicaSet
-from abserve.cluster.secrets import secret
-from abserve.seldon import Predictor, SeldonDeployment
+from abserve.cluster.secrets import decoded, secret
+from abserve.cluster.state import State
+from abserve.seldon import InvalidManifestError, Predictor, SeldonDeployment
 
 
 class Controller:
@@ -30,8 +31,11 @@ class Controller:
 
     Parameters
     ----------
-    secrets : mapping of str to mapping
-        The Secrets that each namespace gets when it is created.
+    state : State
+        Keeps what is routed.
+    secrets, earlier_secrets : mapping of str to mapping
+        The Secrets that each namespace gets when it is created, and as an earlier cluster made
+        them.
     report : callable
         Told in words what happens.
     """
@@ -41,28 +45,49 @@ class Controller:
         *,
         store: Store,
         gateway: Gateway,
+        state: State,
         processes: Processes,
         pods: PodRegistry,
         home: Home,
         http: aiohttp.ClientSession,
         secrets: Mapping[str, Mapping[str, str]],
+        earlier_secrets: Mapping[str, Mapping[str, str]],
         report: Callable[[str], None],
         now: Callable[[], dt.datetime],
     ) -> None:
         self._store = store
         self._gateway = gateway
+        self._state = state
         self._processes = processes
         self._pods = pods
         self._home = home
         self._http = http
         self._secrets = secrets
+        self._earlier_secrets = earlier_secrets
         self._report = report
         self._now = now
+        # Up to here the store needs no following: `resume` has seen it.
+        self._since = 0
         self._deployments: dict[tuple[str, str], LocalDeployment] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
+    def resume(self) -> None:
+        """Go on with what an earlier cluster kept, and take over what still runs of it."""
+        self._since = self._store.version
+        for document in self._store.list(NAMESPACE):
+            self._make_secrets(document["metadata"]["name"])
+        for document in self._store.list(SELDON_DEPLOYMENT):
+            name = document["metadata"]["name"]
+            deployment = self._deployment(document["metadata"]["namespace"], name)
+            try:
+                deployment.resume()
+            except InvalidManifestError as error:
+                self._report(f"{name}: cannot go on with what was served: {error}")
+
     async def run(self) -> None:
         """Follow the store until cancelled; then stop every replica."""
+        for key, deployment in self._deployments.items():
+            self._begin(key, deployment)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_namespaces())
@@ -76,38 +101,49 @@ class Controller:
             await asyncio.gather(*(each.stop() for each in self._deployments.values()))
 
     async def _follow_namespaces(self) -> None:
-        async for event in self._store.watch(NAMESPACE, None, 0):
+        async for event in self._store.watch(NAMESPACE, None, self._since):
             name = event.document["metadata"]["name"]
             if event.change == "ADDED":
-                for secret_name, values in self._secrets.items():
-                    if self._store.find(SECRET, name, secret_name) is None:
-                        self._store.create(SECRET, secret(name, secret_name, values))
+                self._make_secrets(name)
             elif event.change == "DELETED":
                 for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT):
                     for document in self._store.list(kind, name):
                         self._store.delete(kind, name, document["metadata"]["name"])
 
+    def _make_secrets(self, namespace: str) -> None:
+        for name, values in self._secrets.items():
+            found = self._store.find(SECRET, namespace, name)
+            made = secret(namespace, name, values)
+            if found is None:
+                self._store.create(SECRET, made)
+            # One that a user has changed since is the user's.
+            elif decoded(found) == self._earlier_secrets.get(name):
+                self._store.update(SECRET, {**found, "data": made["data"]})
+
     async def _follow_deployments(self) -> None:
-        async for event in self._store.watch(SELDON_DEPLOYMENT, None, 0):
+        async for event in self._store.watch(SELDON_DEPLOYMENT, None, self._since):
             metadata = event.document["metadata"]
             key = (metadata["namespace"], metadata["name"])
-            if key not in self._tasks and event.change != "DELETED":
-                self._begin(*key)
             if key in self._deployments:
                 self._deployments[key].wake()
+            elif event.change != "DELETED":
+                self._begin(key, self._deployment(*key))
 
-    def _begin(self, namespace: str, name: str) -> None:
+    def _deployment(self, namespace: str, name: str) -> LocalDeployment:
         deployment = LocalDeployment(
             namespace,
             name,
             store=self._store,
             gateway=self._gateway,
+            state=self._state,
             new_replica_set=self._new_replica_set,
             report=self._report,
             now=self._now,
         )
-        key = (namespace, name)
-        self._deployments[key] = deployment
+        self._deployments[namespace, name] = deployment
+        return deployment
+
+    def _begin(self, key: tuple[str, str], deployment: LocalDeployment) -> None:
         self._tasks[key] = asyncio.get_running_loop().create_task(self._follow(key, deployment))
 
     async def _follow(self, key: tuple[str, str], deployment: LocalDeployment) -> None:
@@ -115,7 +151,7 @@ class Controller:
         del self._deployments[key], self._tasks[key]
         # It may have been created anew while its last replicas were being stopped.
         if self._store.find(SELDON_DEPLOYMENT, *key) is not None:
-            self._begin(*key)
+            self._begin(key, self._deployment(*key))
 
     def _new_replica_set(
         self, deployment: SeldonDeployment, predictor: Predictor, changed: Callable[[], None]

@@ -7,11 +7,13 @@
        └── next change     └──────────> the route stays as it was; status says what holds it up
 
 As with the operator, routes change only when every predictor is ready. Whatever is wrong with a
-change, what was serving before therefore keeps serving.
+change, what was serving before therefore keeps serving. What is routed is kept on disk, so that
+this holds for a cluster that was killed, too.
 """
 
 import asyncio
 import datetime as dt
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +24,9 @@ from abserve.cluster.events import record_event
 from abserve.cluster.gateway import Gateway
 from abserve.cluster.replica import Replica
 from abserve.cluster.replica_set import ReplicaSet, digest
+from abserve.cluster.state import State
 from abserve.errors import ClusterError
-from abserve.gateway import Route
+from abserve.gateway import Retries, Route
 from abserve.seldon import (
     Predictor,
     PredictorState,
@@ -32,6 +35,9 @@ from abserve.seldon import (
     gateway_path,
     infer_path,
     mirror_percent,
+    place_of,
+    retries,
+    unit_header,
     with_defaults,
 )
 from abserve.weights import Weights
@@ -43,6 +49,7 @@ _logger = logging.getLogger(__name__)
 class _Routed:
     """A predictor as the gateway serves it now."""
 
+    deployment: SeldonDeployment
     predictor: Predictor
     replicas: ReplicaSet
 
@@ -58,6 +65,8 @@ class LocalDeployment:
         Holds what is wanted, and gets the status.
     gateway : Gateway
         Gets the route.
+    state : State
+        Keeps what is routed.
     new_replica_set : callable
         Makes the replica set of a predictor; its last argument is called on each change.
     report : callable
@@ -73,6 +82,7 @@ class LocalDeployment:
         *,
         store: Store,
         gateway: Gateway,
+        state: State,
         new_replica_set: Callable[[SeldonDeployment, Predictor, Callable[[], None]], ReplicaSet],
         report: Callable[[str], None],
         now: Callable[[], dt.datetime],
@@ -81,6 +91,8 @@ class LocalDeployment:
         self._name = name
         self._store = store
         self._gateway = gateway
+        self._state = state
+        self._routed_setting = f"routed/{namespace}/{name}"
         self._new_replica_set = new_replica_set
         self._report = report
         self._now = now
@@ -91,6 +103,23 @@ class LocalDeployment:
         self._wake = asyncio.Event()
         self._wake.set()
         self._said = ""
+
+    def resume(self) -> None:
+        """Go on with what an earlier cluster routed, and take over what still runs of it.
+
+        Raises
+        ------
+        InvalidManifestError
+            If this abserve no longer reads what the earlier one did.
+        """
+        kept = self._state.setting(self._routed_setting)
+        if kept is None:
+            return
+        deployment = with_defaults(SeldonDeployment.parse(json.loads(kept)))
+        for predictor in deployment.spec.predictors:
+            replica_set = self._replica_set(deployment, predictor)
+            replica_set.scale(predictor.replicas or 0)
+            self._routed.append(_Routed(deployment, predictor, replica_set))
 
     def wake(self) -> None:
         """Look again at what is wanted and what runs."""
@@ -117,6 +146,7 @@ class LocalDeployment:
     async def stop(self) -> None:
         """Take the route out of force, and stop all replicas."""
         await self._gateway.withdraw(self._path)
+        self._state.settle(self._routed_setting, None)
         for replica_set in self._sets.values():
             self._retire(replica_set, replica_set.scale(0))
         self._sets.clear()
@@ -129,10 +159,16 @@ class LocalDeployment:
         for predictor in deployment.spec.predictors:
             replica_set = self._replica_set(deployment, predictor)
             surplus.append((replica_set, replica_set.scale(predictor.replicas or 0)))
-            wanted.append(_Routed(predictor, replica_set))
+            wanted.append(_Routed(deployment, predictor, replica_set))
+        # What still serves in place of what is not ready yet: its pods may be deleted, too.
+        for each in self._routed:
+            if all(each.replicas is not other.replicas for other in wanted):
+                replicas = each.replicas.scale(each.predictor.replicas or 0)
+                surplus.append((each.replicas, replicas))
         ready = all(each.replicas.ready for each in wanted)
         if ready:
             self._routed = wanted
+            self._state.settle(self._routed_setting, json.dumps(document))
         trouble = await self._route()
         for replica_set, replicas in surplus:
             self._retire(replica_set, replicas)
@@ -149,9 +185,14 @@ class LocalDeployment:
         """Put what is routed in force; return what went wrong, in words, or nothing."""
         if not self._routed:
             return ""
-        variants = [each for each in self._routed if not each.predictor.shadow]
+        variants = sorted(
+            (each for each in self._routed if not each.predictor.shadow),
+            key=lambda each: place_of(each.predictor),
+        )
         shadow = next((each for each in self._routed if each.predictor.shadow), None)
         backends = tuple(each.replicas.backend() for each in variants)
+        deployment = self._routed[0].deployment
+        retry = retries(deployment)
         route = Route(
             namespace=self._namespace,
             name=self._name,
@@ -159,12 +200,14 @@ class LocalDeployment:
             backends=backends,
             weights=Weights(
                 {
-                    backend.service: each.predictor.traffic or 0
+                    backend.predictor: each.predictor.traffic or 0
                     for backend, each in zip(backends, variants, strict=True)
                 }
             ),
             shadow=shadow.replicas.backend() if shadow else None,
             shadow_percent=mirror_percent(shadow.predictor) if shadow else 100,
+            unit_header=unit_header(deployment),
+            retries=Retries(*retry) if retry else None,
         )
         try:
             await self._gateway.serve(route)

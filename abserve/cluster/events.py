@@ -1,37 +1,49 @@
-"""Events: what happened to an object, for ``kubectl describe`` and ``kubectl get events``."""
+"""Events: what happened to an object, for ``kubectl describe`` and ``kubectl events``."""
 
 import datetime as dt
-import hashlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from abserve.cluster.api.kinds import EVENT, SELDON_DEPLOYMENT
+from abserve.cluster.api.kinds import EVENT
 from abserve.cluster.api.store import Document, Store
+from abserve.cluster.containers import CONFIG_ERROR, CRASH_LOOP, UNHEALTHY
+from abserve.seldon import as_time
 
 _LATEST_KEPT = 200
+_LONGEST_MESSAGE = 1024
+
+Severity = Literal["Normal", "Warning"]
+Told = tuple[Severity, str, str]
+"""Severity, reason and message of an event."""
 
 
 def record_event(
     store: Store,
     about: Document,
-    severity: Literal["Normal", "Warning"],
+    severity: Severity,
     reason: str,
     message: str,
     now: dt.datetime,
 ) -> None:
-    """Note that something happened to a SeldonDeployment; the same again only counts up."""
+    """Note that something happened to an object; the same again only counts up."""
     metadata = about["metadata"]
     namespace = metadata["namespace"]
-    told = hashlib.sha256(f"{reason}\n{message}".encode()).hexdigest()[:16]
-    name = f"{metadata['name']}.{told}"
-    time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    earlier = store.find(EVENT, namespace, name)
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 3]}..."
+    time = as_time(now)
+    known = store.list(EVENT, namespace)
+    earlier = next((each for each in known if _tells(each, metadata["uid"], reason, message)), None)
+    if earlier is not None:
+        store.update(EVENT, {**earlier, "lastTimestamp": time, "count": earlier["count"] + 1})
+        return
     event: dict[str, Any] = {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
-        "metadata": {"name": name, "namespace": namespace},
+        # By name is by time, which is how they are listed: a time has only whole seconds.
+        "metadata": {"name": f"{metadata['name']}.{store.version:016x}", "namespace": namespace},
         "involvedObject": {
-            "apiVersion": SELDON_DEPLOYMENT.api_version,
-            "kind": SELDON_DEPLOYMENT.name,
+            "apiVersion": about["apiVersion"],
+            "kind": about["kind"],
             "name": metadata["name"],
             "namespace": namespace,
             "uid": metadata["uid"],
@@ -40,18 +52,64 @@ def record_event(
         "reason": reason,
         "message": message,
         "source": {"component": "abserve"},
-        "firstTimestamp": earlier["firstTimestamp"] if earlier else time,
+        "firstTimestamp": time,
         "lastTimestamp": time,
-        "count": earlier["count"] + 1 if earlier else 1,
+        "count": 1,
     }
-    if earlier:
-        store.update(EVENT, event)
-    else:
-        store.create(EVENT, event)
-        for old in _oldest(store, namespace):
-            store.delete(EVENT, namespace, old["metadata"]["name"])
+    store.create(EVENT, event)
+    known.sort(key=lambda each: str(each["lastTimestamp"]))
+    for old in known[: max(0, len(known) + 1 - _LATEST_KEPT)]:
+        store.delete(EVENT, namespace, old["metadata"]["name"])
 
 
-def _oldest(store: Store, namespace: str) -> list[Document]:
-    events = sorted(store.list(EVENT, namespace), key=lambda event: str(event["lastTimestamp"]))
-    return events[:-_LATEST_KEPT]
+def _tells(event: Document, uid: str, reason: str, message: str) -> bool:
+    # By uid: what happened to an earlier object of the name happened to another.
+    found = event["involvedObject"]["uid"], event["reason"], event["message"]
+    return found == (uid, reason, message)
+
+
+def pod_events(before: Document, after: Document) -> Iterator[Told]:
+    """Yield what happened to a Pod from one state to the next, as Kubernetes' kubelet words it.
+
+    The copy of the model, which has no counterpart there, is Copying and Copied.
+    """
+    pod = after["metadata"]
+    for initializer in _changed(before, after, "initContainerStatuses"):
+        uri = after["spec"]["initContainers"][0]["args"][0]
+        if "running" in initializer["state"]:
+            yield "Normal", "Copying", f'Copying model "{uri}"'
+        if initializer["state"].get("terminated", {}).get("exitCode") == 0:
+            yield "Normal", "Copied", f'Copied model "{uri}"'
+        yield from _trouble(initializer, pod["name"])
+    for container in _changed(before, after, "containerStatuses"):
+        if "running" in container["state"]:
+            yield "Normal", "Created", f"Created container: {container['name']}"
+            yield "Normal", "Started", f"Started container {container['name']}"
+        yield from _trouble(container, pod["name"])
+    if "deletionTimestamp" in pod.keys() - before["metadata"].keys():
+        for status in after["status"]["containerStatuses"]:
+            if "running" in status["state"]:
+                yield "Normal", "Killing", f"Stopping container {status['name']}"
+
+
+def _changed(before: Document, after: Document, field: str) -> list[Document]:
+    """Return the statuses of containers that are in another state, or in another run."""
+    return [
+        new
+        for old, new in zip(before["status"][field], after["status"][field], strict=True)
+        if any(old[part] != new[part] for part in ("state", "restartCount"))
+    ]
+
+
+def _trouble(status: Document, pod: str) -> Iterator[Told]:
+    waiting = status["state"].get("waiting") or {}
+    ended = status["lastState"].get("terminated") or {}
+    name = status["name"]
+    if waiting.get("reason") == CONFIG_ERROR:
+        yield "Warning", "Failed", f"Error: {waiting['message']}"
+    if waiting.get("reason") == CRASH_LOOP:
+        if ended["reason"] == UNHEALTHY:
+            yield "Warning", "Unhealthy", f"Startup probe failed: {ended['message']}"
+            yield "Normal", "Killing", f"Container {name} failed startup probe"
+        message = f"Back-off restarting failed container {name} in pod {pod}: "
+        yield "Warning", "BackOff", message + ended["message"]

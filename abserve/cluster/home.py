@@ -4,13 +4,14 @@
 
     .abserve/
     ├── kubeconfig        what kubectl needs; readable by its owner only
+    ├── state.db          the objects, and what the next start needs to be the same cluster
     ├── cluster.json      ports and process of the running cluster
     ├── processes.json    every process it started, by number and start time
     ├── lock              held by the running cluster; the kernel lets go when it dies
     ├── repository/       the model repository, unless another was named
     ├── tls/ gateway/     certificates; what Envoy reads
-    ├── pods/             a working folder for each replica
-    └── logs/             a file for each process
+    ├── pods/             a folder for each replica: its copy, and the logs of its containers
+    └── logs/             a file for each other process
 
 A process is recognised by its number *and* its start time, never by its name: numbers are used
 again, and only what this cluster started may be stopped by it.
@@ -20,11 +21,12 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from abserve.errors import ClusterError
 from abserve.schema import Value
@@ -33,12 +35,14 @@ from abserve.schema import Value
 class ProcessRecord(Value):
     """One process: `started` is its start time in clock ticks since the machine was booted.
 
-    Not a time of day: setting the clock must not make a process somebody else's.
+    Not a time of day: setting the clock must not make a process somebody else's. `details` is what
+    a later cluster needs to take the process over: its ports, what it runs.
     """
 
     name: str
     pid: int
     started: int
+    details: dict[str, Any] = Field(default_factory=dict)
 
     def find(self) -> psutil.Process | None:
         """Return the process if it is still the one that was recorded, else None."""
@@ -53,9 +57,9 @@ class ProcessRecord(Value):
 _RECORDS = TypeAdapter(tuple[ProcessRecord, ...])
 
 
-def record_of(name: str, pid: int) -> ProcessRecord:
+def record_of(name: str, pid: int, details: Mapping[str, Any] | None = None) -> ProcessRecord:
     """Return the record of a process that is running now."""
-    return ProcessRecord(name=name, pid=pid, started=_started(pid))
+    return ProcessRecord(name=name, pid=pid, started=_started(pid), details=dict(details or {}))
 
 
 def _started(pid: int) -> int:
@@ -75,6 +79,7 @@ class ClusterRecord(Value):
     repository: str
     api_url: str
     gateway_url: str
+    console_url: str | None = None
 
 
 class Home:
@@ -89,6 +94,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.kubeconfig = self.folder / "kubeconfig"
+        self.state = self.folder / "state.db"
         self.repository = self.folder / "repository"
         self.tls = self.folder / "tls"
         self.gateway = self.folder / "gateway"

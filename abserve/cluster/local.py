@@ -2,51 +2,76 @@
 
 ::
 
-    1. repository endpoint   rclone serves the model repository as S3
-    2. Kubernetes API        TLS, loopback only, token in the kubeconfig
+    1. state                 what an earlier cluster kept: objects, token, ports
+    2. repository endpoint   rclone serves the model repository as S3
     3. gateway               Envoy
-    4. controller            starts and routes replicas as SeldonDeployments say
+    4. controller            takes over replicas that still run, then starts and routes them as
+                             SeldonDeployments say
+    5. Kubernetes API        TLS, loopback only, token in the kubeconfig
+    6. console               a web page, a client of the API like any other
+
+Whatever an earlier cluster left running when it was killed goes on serving all the while: it is
+taken over if it is what this cluster would start, and stopped only once nobody has a use for it.
 """
 
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import logging
 import os
 import secrets
 import shutil
 import signal
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import aiohttp
-import uvicorn
 
 from abserve.cluster.admission import admission
 from abserve.cluster.api import Store
-from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, OWN_NAMESPACES
+from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, OWN_NAMESPACES, SERVICE
 from abserve.cluster.api.server import Api
-from abserve.cluster.certificates import make_certificate
+from abserve.cluster.certificates import kept_certificate
+from abserve.cluster.console import CONSOLE, Console
 from abserve.cluster.controller import Controller
-from abserve.cluster.gateway import Gateway
-from abserve.cluster.home import ClusterRecord, Home, record_of, write_atomically
+from abserve.cluster.gateway import ENVOY, Gateway
+from abserve.cluster.home import (
+    ClusterRecord,
+    Home,
+    ProcessRecord,
+    record_of,
+    write_atomically,
+)
 from abserve.cluster.kubeconfig import kubeconfig
+from abserve.cluster.logs import keep_logs_small
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.ports import HOST, choose_port
-from abserve.cluster.processes import Processes, stop_recorded
+from abserve.cluster.processes import Child, Processes
 from abserve.cluster.secrets import FEEDBACK_KEY, MODEL_REPOSITORY
-from abserve.cluster.storage import RepositoryEndpoint
+from abserve.cluster.services import gateway_service
+from abserve.cluster.serving import ApiServer
+from abserve.cluster.state import State
+from abserve.cluster.storage import (
+    RCLONE,
+    RepositoryEndpoint,
+    callers_credentials,
+    kept_credentials,
+)
 from abserve.cluster.supervision import keep_running
-from abserve.errors import ClusterError
+from abserve.gateway import Listener
 from abserve.repository import Repository
 
 USUAL_GATEWAY_PORT = 8080
 USUAL_API_PORT = 6443
+USUAL_CONSOLE_PORT = 8088
 _GRACE_SECONDS = 10.0
 
-# A repository elsewhere is read with the credentials of whoever starts the cluster.
-_STORE_VARIABLES = ("AWS_", "GOOGLE_", "GCS_", "RCLONE_CONFIG_")
+# Settings that outlive the cluster.
+_ENDPOINT = "repository endpoint"
+_STANDARD_SECRETS = "standard secrets"
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +83,17 @@ class Options:
     repository: str
     gateway_port: int | None = None
     api_port: int | None = None
+    console_port: int | None = None
+    console: bool = True
+    listener: Listener = field(default_factory=Listener)
+
+
+class _Part(Protocol):
+    """A process of the cluster's own: the repository endpoint, the gateway, the console."""
+
+    def resume(self, record: ProcessRecord) -> Child | None: ...
+
+    async def start(self) -> Child: ...
 
 
 class LocalCluster:
@@ -79,7 +115,6 @@ class LocalCluster:
         self._report = report
         self._repository = Repository(options.repository)
         self._processes = Processes(home)
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Start everything, run until SIGINT or SIGTERM, and stop everything.
@@ -106,137 +141,184 @@ class LocalCluster:
         self._report("stopped")
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        self._clean_up()
+        self._home.make()
         stack.callback(self._home.write_cluster, None)
+        state = State(self._home.state)
+        stack.callback(state.close)
         http = await stack.enter_async_context(
             # Kept connections would look like clients to whoever waits for the last one to leave.
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         )
-        gateway_port = self._choose("gateway", self._options.gateway_port, USUAL_GATEWAY_PORT)
-        api_port = self._choose("api", self._options.api_port, USUAL_API_PORT)
-        credentials = await self._start_repository(stack)
+        api_port = self._choose("api", self._options.api_port, state, USUAL_API_PORT)
         api_url = f"https://{HOST}:{api_port}"
-        gateway = Gateway(
-            self._processes,
-            self._home.gateway,
-            self._home.logs / "envoy.log",
-            gateway_port,
-            http,
-        )
-        store = Store(_now)
-        pods = PodRegistry(store, http, _now)
         record = ClusterRecord(
             process=record_of("abserve up", os.getpid()),
             ready=False,
             repository=self._repository.url,
             api_url=api_url,
-            gateway_url=gateway.url,
+            gateway_url="",
         )
         self._home.write_cluster(record)
-        for namespace in OWN_NAMESPACES:
-            store.create(NAMESPACE, _namespace(namespace))
-        store.create(CONFIG_MAP, _gateway_config_map(gateway.url))
-        await self._start_api(stack, store, pods, api_url, api_port)
-        await self._start_gateway(stack, gateway)
+        credentials = await self._start_repository(stack, state)
+        gateway = await self._start_gateway(stack, state, http)
+        store = Store(_now, state)
+        _make_own_objects(store, gateway.url)
+        pods = PodRegistry(store, http, _now)
+        standard = {
+            MODEL_REPOSITORY: credentials,
+            FEEDBACK_KEY: {"key": _kept_secret(state, FEEDBACK_KEY)},
+        }
+        earlier = json.loads(state.setting(_STANDARD_SECRETS) or "{}")
+        state.settle(_STANDARD_SECRETS, json.dumps(standard))
         controller = Controller(
             store=store,
             gateway=gateway,
+            state=state,
             processes=self._processes,
             pods=pods,
             home=self._home,
             http=http,
-            secrets={
-                MODEL_REPOSITORY: credentials,
-                FEEDBACK_KEY: {"key": secrets.token_urlsafe(32)},
-            },
+            secrets=standard,
+            earlier_secrets=earlier,
             report=self._report,
             now=_now,
         )
+        controller.resume()
+        unused = self._unused_folders()
+        await self._start_api(stack, state, store, pods, api_port)
         self._in_background(stack, controller.run())
-        self._home.write_cluster(record.model_copy(update={"ready": True}))
+        self._in_background(stack, keep_logs_small(self._home))
+        console_url = await self._start_console(stack, state)
+        await self._stop_left(unused)
+        self._home.write_cluster(
+            record.model_copy(
+                update={"ready": True, "gateway_url": gateway.url, "console_url": console_url}
+            )
+        )
         self._report("ready")
 
-    def _clean_up(self) -> None:
-        """Stop what an earlier cluster left behind when it was killed."""
-        left = self._home.processes()
-        if left:
-            self._report(f"stopping {len(left)} processes that an earlier cluster left behind")
-            stop_recorded(left)
-        self._home.write_processes([])
-        shutil.rmtree(self._home.pods, ignore_errors=True)
-        shutil.rmtree(self._home.gateway, ignore_errors=True)
-        self._home.make()
-
-    def _choose(self, name: str, wanted: int | None, usual: int) -> int:
-        port, note = choose_port(name, wanted, usual)
+    def _choose(
+        self,
+        name: str,
+        wanted: int | None,
+        state: State,
+        usual: int,
+        running: ProcessRecord | None = None,
+    ) -> int:
+        """Choose a port: the wanted one, else that of an earlier cluster, else the usual one."""
+        if running is not None and wanted in {None, running.details["port"]}:
+            return int(running.details["port"])
+        earlier = state.setting(f"{name} port")
+        port, note = choose_port(name, wanted, int(earlier) if earlier else usual)
+        state.settle(f"{name} port", str(port))
         if note:
             self._report(note)
         return port
 
-    async def _start_repository(self, stack: contextlib.AsyncExitStack) -> Mapping[str, str]:
+    def _left(self, name: str) -> ProcessRecord | None:
+        return next((each for each in self._processes.left if each.name == name), None)
+
+    def _unused_folders(self) -> list[Path]:
+        """Return the folders of replicas that an earlier cluster had and this one has not."""
+        used = {f"{each.details.get('namespace')}.{each.name}" for each in self._processes.records}
+        return [folder for folder in self._home.pods.iterdir() if folder.name not in used]
+
+    async def _stop_left(self, folders: Sequence[Path]) -> None:
+        """Stop what was left running and is of no use, and remove its files."""
+        if self._processes.left:
+            n_left = len(self._processes.left)
+            self._report(f"stopping {n_left} processes that an earlier cluster left behind")
+            await self._processes.stop_left(_GRACE_SECONDS)
+        for folder in folders:
+            shutil.rmtree(folder)
+
+    async def _start_repository(
+        self, stack: contextlib.AsyncExitStack, state: State
+    ) -> Mapping[str, str]:
         """Start the S3 endpoint of a repository on this machine; return what rclone needs."""
         folder = self._repository.folder
         if folder is None:
             self._report(f"model repository: {self._repository.url}")
-            inherited = {
-                name: value
-                for name, value in os.environ.items()
-                if name.startswith(_STORE_VARIABLES)
-            }
-            return {
-                "RCLONE_CONFIG_S3_TYPE": "s3",
-                "RCLONE_CONFIG_S3_ENV_AUTH": "true",
-                "RCLONE_CONFIG_S3_ENDPOINT": os.environ.get("AWS_ENDPOINT_URL", ""),
-                **inherited,
-            }
-        endpoint = RepositoryEndpoint(self._processes, folder, self._home.logs / "rclone.log")
-        child = await endpoint.start()
-        self._in_background(
-            stack, keep_running(child, endpoint.start, self._report, _GRACE_SECONDS)
+            return callers_credentials()
+        endpoint = RepositoryEndpoint(
+            self._processes,
+            folder,
+            self._home.logs / "rclone.log",
+            kept_credentials(state.setting(_ENDPOINT), running=self._left(RCLONE) is not None),
         )
+        state.settle(_ENDPOINT, json.dumps(asdict(endpoint.credentials)))
+        await self._run_part(stack, RCLONE, endpoint)
         self._report(
             f"model repository: {self._repository.url}, as s3://models at "
             f"{endpoint.credentials.endpoint}"
         )
         return {**endpoint.credentials.for_rclone(), **endpoint.credentials.for_aws()}
 
+    async def _start_gateway(
+        self, stack: contextlib.AsyncExitStack, state: State, http: aiohttp.ClientSession
+    ) -> Gateway:
+        gateway = Gateway(
+            self._processes,
+            self._home.gateway,
+            self._home.logs / "envoy.log",
+            state,
+            self._choose(
+                "gateway",
+                self._options.gateway_port,
+                state,
+                USUAL_GATEWAY_PORT,
+                self._left(ENVOY),
+            ),
+            self._options.listener,
+            http,
+        )
+        await self._run_part(stack, ENVOY, gateway)
+        self._report(f"gateway: {gateway.url}")
+        return gateway
+
     async def _start_api(
         self,
         stack: contextlib.AsyncExitStack,
+        state: State,
         store: Store,
         pods: PodRegistry,
-        api_url: str,
         port: int,
     ) -> None:
-        token = secrets.token_urlsafe(32)
-        certificate = make_certificate(self._home.tls, _now())
-        api = Api(store, token, admission, pods, _now)
-        server = _ApiServer(
-            uvicorn.Config(
-                api.app,
-                host=HOST,
-                port=port,
-                ssl_certfile=str(certificate.certificate),
-                ssl_keyfile=str(certificate.key),
-                access_log=False,
-                log_config=None,
-                lifespan="off",
-                # Watches stay open for ever; they do not hold up the end.
-                timeout_graceful_shutdown=1,
-            )
-        )
+        token = _kept_secret(state, "token")
+        certificate = kept_certificate(self._home.tls, _now())
+        server = ApiServer(Api(store, token, admission, pods, _now).app, port, certificate)
         await server.start()
         stack.push_async_callback(server.stop)
+        url = f"https://{HOST}:{port}"
         write_atomically(
-            self._home.kubeconfig,
-            kubeconfig(api_url, certificate.certificate.read_bytes(), token),
+            self._home.kubeconfig, kubeconfig(url, certificate.certificate.read_bytes(), token)
         )
-        self._report(f"Kubernetes API: {api_url}, kubeconfig {self._home.kubeconfig}")
+        self._report(f"Kubernetes API: {url}, kubeconfig {self._home.kubeconfig}")
 
-    async def _start_gateway(self, stack: contextlib.AsyncExitStack, gateway: Gateway) -> None:
-        child = await gateway.start()
-        self._in_background(stack, keep_running(child, gateway.start, self._report, _GRACE_SECONDS))
-        self._report(f"gateway: {gateway.url}")
+    async def _start_console(self, stack: contextlib.AsyncExitStack, state: State) -> str | None:
+        if not self._options.console:
+            return None
+        left = self._left(CONSOLE)
+        console = Console(
+            self._processes,
+            self._home,
+            self._choose("console", self._options.console_port, state, USUAL_CONSOLE_PORT, left),
+            _kept_secret(state, "console token"),
+        )
+        await self._run_part(stack, CONSOLE, console)
+        self._report(f"console: {console.url}")
+        return console.url
+
+    async def _run_part(self, stack: contextlib.AsyncExitStack, name: str, part: _Part) -> None:
+        """Take over a part that runs already, or start it; then keep it running."""
+        left = self._left(name)
+        child = part.resume(left) if left is not None else None
+        if child is None:
+            if left is not None:
+                self._report(f"{name} is started anew, because its options have changed")
+                await self._processes.stop_left(_GRACE_SECONDS, name)
+            child = await part.start()
+        self._in_background(stack, keep_running(child, part.start, self._report, _GRACE_SECONDS))
 
     def _in_background(
         self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]
@@ -259,30 +341,29 @@ class LocalCluster:
         stack.push_async_callback(end)
 
 
-class _ApiServer(uvicorn.Server):
-    """A uvicorn server inside our own event loop; signals are the cluster's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-    async def start(self) -> None:
-        self._serving = asyncio.get_running_loop().create_task(self.serve())
-        while not self.started:
-            if self._serving.done():
-                raise ClusterError(
-                    f"the Kubernetes API cannot listen on port {self.config.port}; "
-                    "choose another with --api-port"
-                )
-            await asyncio.sleep(0.01)
-
-    async def stop(self) -> None:
-        self.should_exit = True
-        await self._serving
-
-
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def _kept_secret(state: State, name: str) -> str:
+    """Return the secret that an earlier cluster made, or make one."""
+    kept = state.setting(name) or secrets.token_urlsafe(32)
+    state.settle(name, kept)
+    return kept
+
+
+def _make_own_objects(store: Store, gateway_url: str) -> None:
+    """Make what every cluster has: its namespaces, and the way to its gateway."""
+    for name in OWN_NAMESPACES:
+        if store.find(NAMESPACE, "", name) is None:
+            store.create(NAMESPACE, _namespace(name))
+    config_map = _gateway_config_map(gateway_url)
+    metadata = config_map["metadata"]
+    if store.find(CONFIG_MAP, metadata["namespace"], metadata["name"]) is None:
+        store.create(CONFIG_MAP, config_map)
+    else:
+        store.update(CONFIG_MAP, config_map)
+    store.create(SERVICE, gateway_service(gateway_url))
 
 
 def _namespace(name: str) -> dict[str, Any]:

@@ -1,33 +1,22 @@
-"""Replicas as Pods: what the API shows of them, their logs, and the way to their metrics."""
+"""Replicas as Pods: what the API shows of them, their events, logs, metrics and deletion."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
 from abserve.cluster.api.kinds import POD
+from abserve.cluster.api.logs import LogOptions
 from abserve.cluster.api.status import ApiError, not_found
 from abserve.cluster.api.store import Document, Store
+from abserve.cluster.containers import Container, Waiting
+from abserve.cluster.events import pod_events, record_event
+from abserve.cluster.logs import read_log
+from abserve.cluster.pod_documents import PodTemplate
 from abserve.cluster.ports import HOST
 from abserve.cluster.replica import Replica
 
 _PROXY_SECONDS = 30.0
-
-# Our phases in Kubernetes' words.
-_PHASES = {
-    "Pending": "Pending",
-    "Starting": "Running",
-    "Ready": "Running",
-    "Waiting": "Pending",
-    "Terminating": "Running",
-}
-_SHOWN = {
-    "Pending": "Init:0/1",
-    "Starting": "ContainerCreating",
-    "Ready": "Running",
-    "Waiting": "CrashLoopBackOff",
-    "Terminating": "Terminating",
-}
 
 
 class PodRegistry:
@@ -36,40 +25,57 @@ class PodRegistry:
     def __init__(
         self, store: Store, http: aiohttp.ClientSession, now: Callable[[], dt.datetime]
     ) -> None:
+        self.now = now
         self._store = store
-        self._now = now
         self._http = http
         self._replicas: dict[tuple[str, str], Replica] = {}
 
-    def show(self, replica: Replica, labels: Mapping[str, str]) -> None:
-        """Write the replica's Pod as it is now."""
+    def show(self, replica: Replica, template: PodTemplate) -> None:
+        """Write the replica's Pod as it is now, and tell what happened to it since."""
         key = (replica.spec.namespace, replica.spec.name)
         self._replicas[key] = replica
-        document = _pod(replica, labels)
-        current = self._store.find(POD, *key)
-        if current is None:
+        now = self.now()
+        earlier = self._store.find(POD, *key)
+        document = template.document(replica, earlier, now)
+        if earlier is None:
             self._store.create(POD, document)
-        else:
-            document["metadata"] = current["metadata"]
-            if replica.phase == "Terminating":
-                now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
-                document["metadata"].setdefault("deletionTimestamp", now)
-            self._store.update(POD, document)
+            return
+        self._store.update(POD, document)
+        for event in pod_events(earlier, document):
+            record_event(self._store, document, *event, now)
 
     def remove(self, replica: Replica) -> None:
         key = (replica.spec.namespace, replica.spec.name)
         if self._replicas.pop(key, None) is not None:
             self._store.delete(POD, *key)
 
-    def logs(self, namespace: str, name: str, n_lines: int | None) -> str:
-        """Return a replica's log, or its last `n_lines` lines."""
+    def delete(self, namespace: str, name: str) -> Document:
+        """Let another replica take this one's place; return the Pod, which ends in order."""
+        self._find(namespace, name).dismiss()
+        return self._store.get(POD, namespace, name)
+
+    def log(self, namespace: str, name: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Return what a container of a pod said, piece by piece.
+
+        Raises
+        ------
+        ApiError
+            If there is no such pod, container or run.
+        """
+        replica = self._find(namespace, name)
+        container = _container(replica, options.container)
+        run = _run(container, name, previous=options.previous)
         try:
-            text = self._find(namespace, name).log.read_text(errors="replace")
+            return read_log(
+                container.logs.path(run),
+                options,
+                began=container.run_began(run),
+                running=lambda: container.is_running(run),
+            )
         except FileNotFoundError:
-            return ""
-        if n_lines is None:
-            return text
-        return "".join(text.splitlines(keepends=True)[-n_lines:] if n_lines else [])
+            raise ApiError(
+                404, f"the log of container {container.name!r} in pod {name!r} was removed"
+            ) from None
 
     async def proxy(
         self, namespace: str, name: str, port: int | None, path: str
@@ -99,43 +105,24 @@ class PodRegistry:
             raise not_found(POD.plural, "", name) from None
 
 
-def _pod(replica: Replica, labels: Mapping[str, str]) -> Document:
-    ports = (
-        [
-            {"name": name, "containerPort": port, "protocol": "TCP"}
-            for name, port in (
-                ("http", replica.ports.http),
-                ("grpc", replica.ports.grpc),
-                ("metrics", replica.ports.metrics),
-            )
-        ]
-        if replica.ports
-        else []
+def _container(replica: Replica, name: str | None) -> Container:
+    for container in (replica.container, replica.initializer):
+        if name in {None, container.name}:
+            return container
+    raise ApiError(
+        400,
+        f"container {name} is not valid for pod {replica.spec.name}; choose one of: "
+        f"[{replica.container.name}] or one of the init containers: [{replica.initializer.name}]",
     )
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": replica.spec.name,
-            "namespace": replica.spec.namespace,
-            "labels": dict(labels),
-        },
-        "spec": {"containers": [{"name": replica.spec.model, "ports": ports}]},
-        "status": {
-            "phase": _PHASES[replica.phase],
-            "reason": _SHOWN[replica.phase],
-            "message": replica.message,
-            "podIP": HOST,
-            "conditions": [{"type": "Ready", "status": str(replica.ready)}],
-            "containerStatuses": [
-                {
-                    "name": replica.spec.model,
-                    "ready": replica.ready,
-                    "restartCount": replica.n_restarts,
-                    "image": "",
-                    "imageID": "",
-                    "state": {},
-                }
-            ],
-        },
-    }
+
+
+def _run(container: Container, pod: str, *, previous: bool) -> int:
+    """Return the run whose log to show; while a container waits, that is the one that ended."""
+    waiting = container.state if isinstance(container.state, Waiting) else None
+    run = container.logs.newest - (previous and waiting is None)
+    if run >= 0:
+        return run
+    where = f'container "{container.name}" in pod "{pod}"'
+    if previous or waiting is None:
+        raise ApiError(400, f"previous terminated {where} not found")
+    raise ApiError(400, f"{where} is waiting to start: {waiting.reason}")

@@ -41,7 +41,7 @@ def choose_port(name: str, wanted: int | None, usual: int) -> tuple[int, str | N
     port = usual if wanted is None else wanted
     if wanted == 0:
         return free_port(), None
-    if _is_free(port):
+    if is_free(port):
         return port, None
     holder = _holder(port)
     if wanted is not None:
@@ -53,7 +53,8 @@ def choose_port(name: str, wanted: int | None, usual: int) -> tuple[int, str | N
     return chosen, f"{name} port {port} is taken by {holder}; using {chosen}"
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether `port` can be listened on at this moment."""
     with socket.socket() as probe:
         # A port whose last connections are still closing is free to be listened on.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,25 +8,27 @@
        └───────────────────┘                    (and Terminating, from anywhere, at the end)
 
 What Kubernetes would call a pod, with its init container and its container. It tells its owner
-whenever it becomes ready or stops being so, and shows itself as a Pod in the API.
+whenever it becomes ready or stops being so, and shows itself as a Pod in the API. A replica whose
+process outlived an earlier cluster begins as Ready, with that process.
 """
 
 import asyncio
 import contextlib
-import json
+import datetime as dt
 import shutil
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 
-from abserve.artifacts import MODEL_SETTINGS
+from abserve.cluster.containers import ERROR, UNHEALTHY, Container, Running, Terminated
 from abserve.cluster.ports import HOST, free_port
 from abserve.cluster.probes import says_yes
 from abserve.cluster.processes import Child, Processes, describe_exit
+from abserve.cluster.servers import ModelServer
 from abserve.cluster.storage import copy_model
 from abserve.cluster.supervision import BackOff
 from abserve.errors import AbserveError, ClusterError
@@ -48,9 +50,22 @@ class ReplicaSpec:
     namespace: str
     model: str
     model_uri: str
+    server: ModelServer
     credentials: Callable[[], Mapping[str, str]]
     environment: Callable[[Ports, Path], Mapping[str, str]]
     grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A running server, and where it listens."""
+
+    child: Child
+    ports: Ports
+
+
+class _NeverReadyError(ClusterError):
+    """A server runs, and does not become ready."""
 
 
 class Replica:
@@ -62,12 +77,14 @@ class Replica:
         What to run.
     processes : Processes
         Starts the server.
-    folder, log : Path
-        The replica's own folder, and the file its output goes to.
+    folder : Path
+        The replica's own: the copy, and the logs.
     http : aiohttp.ClientSession
         Asks the server whether it is ready.
     changed : callable
-        Called after every change of `phase`, `message` or `ports`.
+        Called after every change of `phase`, `message`, `ports` or a container.
+    now : callable
+        The time, in UTC.
     """
 
     def __init__(
@@ -75,36 +92,66 @@ class Replica:
         spec: ReplicaSpec,
         processes: Processes,
         folder: Path,
-        log: Path,
         http: aiohttp.ClientSession,
         changed: Callable[[], None],
+        now: Callable[[], dt.datetime],
     ) -> None:
         self.spec = spec
-        self.log = log
+        self.initializer = Container(f"{spec.model}-model-initializer", folder, now)
+        self.container = Container(spec.model, folder, now)
+        self.unwanted = False
         self.phase = "Pending"
         self.message = ""
         self.failing = False
-        self.ports: Ports | None = None
-        self.n_restarts = 0
         self._processes = processes
+        self.model_folder = folder / "model"
         self._folder = folder
         self._http = http
         self._changed = changed
-        self._child: Child | None = None
+        self._now = now
+        self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
         return self.phase == "Ready"
 
+    @property
+    def ports(self) -> Ports | None:
+        """Where the server listens, from its start to its end."""
+        return self._server.ports if self._server else None
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.child.pid if self._server else None
+
+    def dismiss(self) -> None:
+        """Ask the owner to stop it, and to start another in its place if one is wanted."""
+        self.unwanted = True
+        self._changed()
+
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def resume(self, child: Child, details: Mapping[str, Any]) -> None:
+        """Start with a process that is running already, and the details of its record."""
+        self._server = _Server(child, Ports(**details["ports"]))
+        started = dt.datetime.fromisoformat(details["started"])
+        self.initializer.state = Terminated.completed(started)
+        self.container.state = Running(started)
+        # It has requests already, and must not lose them to a moment of doubt.
+        self.phase = "Ready"
+        self.start()
 
     async def stop(self) -> None:
         """Answer what is still asked, end the process, and leave nothing behind."""
         await self._stop_minding()
-        if self._child is not None:
-            await self._child.stop(self.spec.grace_seconds)
+        code = None
+        if self._server is not None:
+            await self._server.child.stop(self.spec.grace_seconds)
+            code = await self._server.child.wait()
+        for container in (self.initializer, self.container):
+            container.end(code)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def drain(self) -> None:
@@ -126,69 +173,85 @@ class Replica:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+            self.unwanted = True
             self._move_to("Terminating", "")
 
     async def _run(self) -> None:
         back_off = BackOff(asyncio.get_running_loop().time)
-        model_folder = self._folder / "model"
-        copied = False
+        copied = self._server is not None
         while True:
             back_off.begin()
             try:
                 if not copied:
-                    self._progress_to("Pending", f"copying {self.spec.model_uri}")
-                    await self._copy(model_folder)
+                    await self._copy()
                     copied = True
-                await self._serve(model_folder)
+                if self._server is None:
+                    self._server = await self._launch()
+                await self._mind(self._server)
             except AbserveError as error:
+                code = await self._server.child.wait() if self._server else 1
+                self._server = None
                 was_ready = self.ready
-                self.n_restarts += copied
                 delay = back_off.next_delay()
+                failed = self.container if copied else self.initializer
+                ended = UNHEALTHY if isinstance(error, _NeverReadyError) else ERROR
+                reason = failed.fail(code, ended, str(error), delay)
                 # One that served and ended is expected back; one that never did is not.
                 self.failing = not was_ready or back_off.n_failures > 1
-                self._move_to("Waiting", str(error))
+                self._move_to("Waiting", f"{reason} in pod {self.spec.name}: {error}")
                 await asyncio.sleep(delay)
 
-    async def _copy(self, model_folder: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        await copy_model(self.spec.model_uri, model_folder, self.spec.credentials(), self.log)
-        name = json.loads((model_folder / MODEL_SETTINGS).read_bytes()).get("name")
-        if name not in {None, self.spec.model}:
-            raise ClusterError(
-                f"modelUri {self.spec.model_uri} holds a version of model {name!r}, but the graph "
-                f"node is named {self.spec.model!r}; correct the path, or name the node {name!r}"
-            )
+    async def _copy(self) -> None:
+        credentials = self.spec.credentials()
+        log = self.initializer.begin()
+        self._progress_to("Pending", f"copying {self.spec.model_uri}")
+        await copy_model(
+            self.spec.model_uri,
+            self.model_folder,
+            credentials,
+            log,
+            published=self.spec.server.prepackaged is None,
+        )
+        self.spec.server.prepare(self.model_folder, self.spec.model_uri, self.spec.model)
+        self.initializer.end(0)
 
-    async def _serve(self, model_folder: Path) -> None:
-        """Run the server until it ends, which is never what was wanted."""
+    async def _launch(self) -> _Server:
+        """Start the server on ports that nobody else uses."""
         ports = Ports(http=free_port(), grpc=free_port(), metrics=free_port())
-        self.ports = ports
-        self._child = await self._processes.start(
+        command = self.spec.server.command(self.model_folder)
+        environment = {
+            # `drain` has done that before the process is told to end.
+            "ABSERVE_DRAIN_SECONDS": "0",
+            # A line for every answer would soon push out those that tell of trouble.
+            "ABSERVE_REQUEST_LOG": "refused",
+            **self.spec.environment(ports, self.model_folder),
+            "MLSERVER_HOST": HOST,
+        }
+        log = self.container.begin()
+        child = await self._processes.start(
             self.spec.name,
-            [sys.executable, "-m", "runtimes.server", model_folder],
-            {
-                # `drain` has done that before the process is told to end.
-                "ABSERVE_DRAIN_SECONDS": "0",
-                # The log is kept whole, and a line for every answer would fill the disk.
-                "ABSERVE_REQUEST_LOG": "refused",
-                **self.spec.environment(ports, model_folder),
-                "MLSERVER_HOST": HOST,
-            },
-            self.log,
+            command,
+            environment,
+            log,
             self._folder,
+            {
+                "namespace": self.spec.namespace,
+                "ports": asdict(ports),
+                "started": self._now().isoformat(),
+            },
         )
-        self._progress_to("Starting", "waiting for the server to be ready")
-        ended = asyncio.create_task(self._child.wait())
-        try:
-            await self._wait_until_ready(self._child, ports)
-            self.failing = False
-            self._move_to("Ready", "")
-            code = await asyncio.shield(ended)
-        finally:
-            ended.cancel()
-        raise ClusterError(
-            f"the server {describe_exit(code)}, last said: {self._child.last_words()}"
-        )
+        return _Server(child, ports)
+
+    async def _mind(self, server: _Server) -> None:
+        """Watch the server until it ends, which is never what was wanted."""
+        child = server.child
+        if not self.ready:
+            self._progress_to("Starting", "waiting for the server to be ready")
+        await self._wait_until_ready(child, server.ports)
+        self.failing = False
+        self._move_to("Ready", "")
+        code = await child.wait()
+        raise ClusterError(f"the server {describe_exit(code)}, last said: {child.last_words()}")
 
     async def _wait_until_ready(self, child: Child, ports: Ports) -> None:
         base = f"http://{HOST}:{ports.http}/v2"
@@ -203,27 +266,28 @@ class Replica:
                         code = await child.wait()
                         raise ClusterError(
                             f"the server {describe_exit(code)} before it was ready, "
-                            f"last said: {child.last_words()}"
+                            f"saying: {child.first_exception() or child.last_words()}"
                         )
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             await child.stop(self.spec.grace_seconds)
-            raise ClusterError(
+            raise _NeverReadyError(
                 f"the server was not ready for model {self.spec.model!r} within "
                 f"{_START_SECONDS:g} s, last said: {child.last_words()}"
             ) from None
 
     def _connected(self) -> bool:
-        if self._child is None or not self._child.running or self.ports is None:
+        if self._server is None or not self._server.child.running:
             return False
+        ports = self._server.ports
         try:
-            connections = psutil.Process(self._child.pid).net_connections("tcp")
+            connections = psutil.Process(self._server.child.pid).net_connections("tcp")
         except psutil.Error:
             return False
         return any(
             connection.status == psutil.CONN_ESTABLISHED
             and connection.laddr
-            and connection.laddr.port in {self.ports.http, self.ports.grpc}
+            and connection.laddr.port in {ports.http, ports.grpc}
             for connection in connections
         )
 

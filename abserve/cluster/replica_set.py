@@ -12,10 +12,12 @@ import aiohttp
 from abserve.cluster.api.kinds import CONFIG_MAP, SECRET
 from abserve.cluster.api.store import Store
 from abserve.cluster.home import Home
+from abserve.cluster.pod_documents import PodTemplate
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.processes import Processes
 from abserve.cluster.replica import Replica, ReplicaSpec
 from abserve.cluster.secrets import decoded
+from abserve.cluster.servers import ModelServer
 from abserve.errors import ManifestError
 from abserve.gateway import Backend, Endpoint
 from abserve.seldon import (
@@ -24,9 +26,7 @@ from abserve.seldon import (
     SeldonDeployment,
     container_environment,
     deployment_name,
-    pod_labels,
     resolve_environment,
-    service_name,
 )
 
 _USUAL_GRACE_SECONDS = 20.0
@@ -80,7 +80,9 @@ class ReplicaSet:
         self._store = store
         self._http = http
         self._changed = changed
-        self._labels = pod_labels(deployment, predictor)
+        self._template = PodTemplate(deployment, predictor)
+        # The digest is part of every replica's name, so that two states never share one.
+        self._stem = f"{deployment_name(deployment, predictor)}-{digest(predictor)}"
 
     @property
     def n_ready(self) -> int:
@@ -104,21 +106,27 @@ class ReplicaSet:
         """Return the ready replicas as the gateway sees them."""
         return Backend(
             self._deployment.namespace,
-            service_name(self._deployment, self.predictor),
+            self._deployment.name,
+            self.predictor.name,
             tuple(
-                Endpoint(replica.ports.http)
+                Endpoint(replica.ports.http, replica.ports.grpc)
                 for replica in self.replicas
                 if replica.ready and replica.ports is not None
             ),
         )
 
     def scale(self, n_replicas: int) -> list[Replica]:
-        """Start replicas until there are `n_replicas`; return those that are too many."""
+        """Start replicas until there are `n_replicas`; return those that are to stop.
+
+        Those that an earlier cluster left running are taken over before any is started.
+        """
+        unwanted = [replica for replica in self.replicas if replica.unwanted]
+        self.replicas = [replica for replica in self.replicas if not replica.unwanted]
         while len(self.replicas) < n_replicas:
-            self.replicas.append(self._new_replica())
+            self.replicas.append(self._replica_left_running() or self._started_replica())
         surplus = self.replicas[n_replicas:]
         del self.replicas[n_replicas:]
-        return surplus
+        return [*unwanted, *surplus]
 
     async def retire(self, replicas: list[Replica]) -> None:
         """Stop replicas that get no new requests any more, once they have answered the old."""
@@ -130,11 +138,27 @@ class ReplicaSet:
 
         await asyncio.gather(*(end(replica) for replica in replicas))
 
-    def _new_replica(self) -> Replica:
-        base = deployment_name(self._deployment, self.predictor)
+    def _started_replica(self) -> Replica:
         # Never the name of another: one of the same digest may still be answering its last
         # requests, in a folder of its name.
-        name = f"{base}-{digest(self.predictor)}-{secrets.token_hex(3)}"
+        replica = self._replica(f"{self._stem}-{secrets.token_hex(3)}")
+        replica.start()
+        self._pods.show(replica, self._template)
+        return replica
+
+    def _replica_left_running(self) -> Replica | None:
+        for record in self._processes.left:
+            stem, _, _ = record.name.rpartition("-")
+            if (record.details.get("namespace"), stem) == (self._deployment.namespace, self._stem):
+                replica = self._replica(record.name)
+                child = self._processes.take_over(record, replica.container.log)
+                if child is not None:
+                    replica.resume(child, record.details)
+                    self._pods.show(replica, self._template)
+                    return replica
+        return None
+
+    def _replica(self, name: str) -> Replica:
         container = self.predictor.model_container
         pod = self.predictor.component_specs[0].spec
         grace = pod.termination_grace_period_seconds if pod else None
@@ -144,6 +168,7 @@ class ReplicaSet:
             namespace=self._deployment.namespace,
             model=container.name,
             model_uri=self.predictor.graph.model_uri or "",
+            server=ModelServer.of(self.predictor),
             credentials=self._credentials,
             environment=self._environment,
             grace_seconds=_USUAL_GRACE_SECONDS if grace is None else float(grace),
@@ -151,19 +176,17 @@ class ReplicaSet:
         replica: Replica
 
         def changed() -> None:
-            self._pods.show(replica, self._labels)
+            self._pods.show(replica, self._template)
             self._changed()
 
         replica = Replica(
             spec,
             self._processes,
             self._home.pods / unique,
-            self._home.logs / f"{unique}.log",
             self._http,
             changed,
+            self._pods.now,
         )
-        self._pods.show(replica, self._labels)
-        replica.start()
         return replica
 
     def _credentials(self) -> Mapping[str, str]:

@@ -6,6 +6,8 @@ a command line is readable by everyone on the machine.
 """
 
 import asyncio
+import json
+import os
 import re
 import secrets
 import shutil
@@ -14,12 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abserve.artifacts import CHECKSUMS, MODEL_SETTINGS, verify
-from abserve.cluster.ports import HOST, free_port
-from abserve.cluster.processes import Child, Processes
+from abserve.cluster.home import ProcessRecord
+from abserve.cluster.ports import HOST, free_port, is_free
+from abserve.cluster.probes import wait_until_listening
+from abserve.cluster.processes import Child, Processes, tail
 from abserve.cluster.programs import program
 from abserve.errors import ClusterError
 
 BUCKET = "models"
+RCLONE = "rclone"
+"""The name the endpoint's process is recorded under."""
+
+_STORE_VARIABLES = ("AWS_", "GOOGLE_", "GCS_", "RCLONE_CONFIG_")
 _COPY_SECONDS = 600
 _STOP_SECONDS = 5.0
 
@@ -34,6 +42,10 @@ class Credentials:
     endpoint: str
     access_key: str
     secret_key: str
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rpartition(":")[2])
 
     def for_rclone(self) -> dict[str, str]:
         """Return the variables that give rclone, and so Seldon's initializer, the remote `s3`."""
@@ -55,19 +67,55 @@ class Credentials:
         }
 
 
+def kept_credentials(kept: str | None, *, running: bool) -> Credentials | None:
+    """Return an earlier endpoint's credentials from JSON, unless its port is another's by now."""
+    if kept is None:
+        return None
+    credentials = Credentials(**json.loads(kept))
+    return credentials if running or is_free(credentials.port) else None
+
+
+def callers_credentials() -> dict[str, str]:
+    """Return what rclone needs to read a repository elsewhere as whoever starts the cluster."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name.startswith(_STORE_VARIABLES)
+    }
+    return {
+        "RCLONE_CONFIG_S3_TYPE": "s3",
+        "RCLONE_CONFIG_S3_ENV_AUTH": "true",
+        "RCLONE_CONFIG_S3_ENDPOINT": os.environ.get("AWS_ENDPOINT_URL", ""),
+        **inherited,
+    }
+
+
 class RepositoryEndpoint:
     """The S3 endpoint of a model repository that is a folder on this machine."""
 
-    def __init__(self, processes: Processes, folder: Path, log: Path) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        folder: Path,
+        log: Path,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._processes = processes
         self._folder = folder
         self._log = log
-        self._port = free_port()
-        self.credentials = Credentials(
-            endpoint=f"http://{HOST}:{self._port}",
+        self.credentials = credentials or Credentials(
+            endpoint=f"http://{HOST}:{free_port()}",
             access_key=secrets.token_hex(10),
             secret_key=secrets.token_hex(20),
         )
+        self._port = self.credentials.port
+
+    def resume(self, record: ProcessRecord) -> Child | None:
+        """Take over an rclone that serves this very folder already; None if it does not."""
+        if record.details != self._details():
+            return None
+        return self._processes.take_over(record, self._log)
+
+    def _details(self) -> dict[str, str]:
+        return {"folder": str(self._folder), "endpoint": self.credentials.endpoint}
 
     async def start(self) -> Child:
         """Start rclone and return once it takes connections.
@@ -80,7 +128,7 @@ class RepositoryEndpoint:
         self._folder.mkdir(parents=True, exist_ok=True)
         quoted = str(self._folder).replace('"', '""')
         child = await self._processes.start(
-            "rclone",
+            RCLONE,
             [
                 program("rclone"),
                 "serve",
@@ -102,9 +150,10 @@ class RepositoryEndpoint:
             },
             self._log,
             self._log.parent,
+            self._details(),
         )
         try:
-            await _wait_until_listening(child, self._port)
+            await wait_until_listening(child, self._port)
         except BaseException:  # cancelled: nobody else knows of the child yet
             await child.stop(_STOP_SECONDS)
             raise
@@ -112,7 +161,12 @@ class RepositoryEndpoint:
 
 
 async def copy_model(
-    uri: str, destination: Path, credentials: Mapping[str, str], log: Path
+    uri: str,
+    destination: Path,
+    credentials: Mapping[str, str],
+    log: Path,
+    *,
+    published: bool = True,
 ) -> None:
     """Copy the version at `uri` into `destination`, and check that it arrived whole.
 
@@ -126,6 +180,9 @@ async def copy_model(
         The content of the Secret that ``envSecretRefName`` names.
     log : Path
         Gets what rclone says.
+    published : bool
+        Whether it must be a version that 'abserve train' published. The folder of somebody else's
+        model has no checksums to compare with.
 
     Raises
     ------
@@ -136,24 +193,26 @@ async def copy_model(
     """
     shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(parents=True)
-    process = await asyncio.create_subprocess_exec(
-        program("rclone"),
-        "copy",
-        "--",  # the rest are paths, whatever they look like
-        uri,
-        str(destination),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "RCLONE_CONFIG": "/dev/null",
-            "RCLONE_RETRIES": "2",
-            **credentials,
-        },
-    )
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            program("rclone"),
+            "copy",
+            "--",  # the rest are paths, whatever they look like
+            uri,
+            str(destination),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "RCLONE_CONFIG": "/dev/null",
+                "RCLONE_RETRIES": "2",
+                "RCLONE_VERBOSE": "1",  # as in Seldon's initializer: a line for each file
+                **credentials,
+            },
+        )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _COPY_SECONDS)
+        await asyncio.wait_for(process.wait(), _COPY_SECONDS)
     except TimeoutError:
         raise ClusterError(
             f"modelUri {uri} was not copied within {_COPY_SECONDS} s; check the connection to "
@@ -163,20 +222,20 @@ async def copy_model(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    with log.open("ab") as file:
-        file.write(output)
     if process.returncode != 0:
-        lines = output.decode(errors="replace").strip().splitlines() or ["rclone said nothing"]
+        said = "".join(tail(log, 1)) or "rclone said nothing"
         raise ClusterError(
-            f"modelUri {uri} cannot be copied: {_RCLONE_PREFIX.sub('', lines[-1])}; check the "
+            f"modelUri {uri} cannot be copied: {_RCLONE_PREFIX.sub('', said)}; check the "
             "bucket, the path and the Secret that envSecretRefName names"
         )
     # rclone copies nothing, and is content, when there is nothing under the path.
     if not any(destination.rglob("*")):
         raise ClusterError(
-            f"modelUri {uri} holds no files; expected the folder of a published version, "
+            f"modelUri {uri} holds no files; expected the folder of a version, "
             "for example s3://models/iris/v1: publish it, or correct the path"
         )
+    if not published:
+        return
     if not (destination / CHECKSUMS).exists() or not (destination / MODEL_SETTINGS).exists():
         raise ClusterError(
             f"modelUri {uri} is not the folder of a version: it lacks {CHECKSUMS} or "
@@ -184,17 +243,3 @@ async def copy_model(
             "for example s3://models/iris/v1"
         )
     verify(destination)
-
-
-async def _wait_until_listening(child: Child, port: int) -> None:
-    while True:
-        if not child.running:
-            raise ClusterError(f"{child.name} ended while starting: {child.last_words()}")
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.02)
-            continue
-        writer.close()
-        await writer.wait_closed()
-        return

@@ -6,12 +6,22 @@ and promotes. Nothing here knows whether the cluster is local.
 
 from abserve.promotion.change import promote, set_weights
 from abserve.promotion.kubernetes import Kubernetes
-from abserve.promotion.status import DeploymentStatus, PredictorStatus, read_status
+from abserve.promotion.status import (
+    DeploymentStatus,
+    DeploymentSummary,
+    PredictorStatus,
+    gateway_of,
+    list_deployments,
+    read_status,
+)
 
 __all__ = [
     "DeploymentStatus",
+    "DeploymentSummary",
     "Kubernetes",
     "PredictorStatus",
+    "gateway_of",
+    "list_deployments",
     "promote",
     "read_status",
     "set_weights",

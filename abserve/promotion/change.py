@@ -13,17 +13,30 @@ changes, each in force before the next:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from abserve.promotion.kubernetes import Document, Kubernetes, generation_of
+from abserve.promotion.kubernetes import (
+    Document,
+    Kubernetes,
+    Report,
+    generation_of,
+    say_nothing,
+)
 from abserve.seldon import adopt, finish, roles, shift_all, weights_patch
 from abserve.weights import Weights
 
-Report = Callable[[str], None]
+Patch = Callable[[Document], Sequence[Mapping[str, Any]]]
+"""The patch that makes a change, for the document as it is now."""
 
 
 def set_weights(
-    cluster: Kubernetes, name: str, weights: Weights, timeout_seconds: float
+    cluster: Kubernetes,
+    name: str,
+    weights: Weights,
+    timeout_seconds: float,
+    wait: Report = say_nothing,
 ) -> Document:
     """Give the variants of a SeldonDeployment new weights, and wait until they are in force.
+
+    `wait` is told what is waited for.
 
     Raises
     ------
@@ -33,11 +46,17 @@ def set_weights(
         If the cluster refuses, or does not serve the change in time.
     """
     return _change(
-        cluster, name, lambda document: weights_patch(document, weights), timeout_seconds
+        cluster, name, lambda document: weights_patch(document, weights), timeout_seconds, wait
     )
 
 
-def promote(cluster: Kubernetes, name: str, report: Report, timeout_seconds: float) -> Document:
+def promote(
+    cluster: Kubernetes,
+    name: str,
+    report: Report,
+    timeout_seconds: float,
+    wait: Report = say_nothing,
+) -> Document:
     """Make the candidate the baseline, without failing a request.
 
     Parameters
@@ -50,6 +69,8 @@ def promote(cluster: Kubernetes, name: str, report: Report, timeout_seconds: flo
         Told of each step before it begins.
     timeout_seconds : float
         How long each step may take to be in force.
+    wait : callable
+        Told what is waited for within a step.
 
     Returns
     -------
@@ -65,21 +86,24 @@ def promote(cluster: Kubernetes, name: str, report: Report, timeout_seconds: flo
         candidate, with all requests; running the command again goes on from there.
     """
     baseline, candidate = roles(cluster.get(name))
+
+    def change(patch: Patch) -> Document:
+        return _change(cluster, name, patch, timeout_seconds, wait)
+
     report(f"sending all requests to {candidate}")
-    _change(cluster, name, lambda document: shift_all(document, candidate), timeout_seconds)
+    change(lambda document: shift_all(document, candidate))
     report(f"giving {baseline} the version of {candidate}")
-    _change(cluster, name, lambda document: adopt(document, baseline, candidate), timeout_seconds)
+    change(lambda document: adopt(document, baseline, candidate))
     report(f"sending all requests to {baseline} and removing {candidate}")
-    return _change(
-        cluster, name, lambda document: finish(document, baseline, candidate), timeout_seconds
-    )
+    return change(lambda document: finish(document, baseline, candidate))
 
 
 def _change(
     cluster: Kubernetes,
     name: str,
-    patch: Callable[[Document], Sequence[Mapping[str, Any]]],
+    patch: Patch,
     timeout_seconds: float,
+    wait: Report,
 ) -> Document:
     changed = cluster.patch(name, patch(cluster.get(name)))
-    return cluster.wait_until_available(name, generation_of(changed), timeout_seconds)
+    return cluster.wait_until_available(name, generation_of(changed), timeout_seconds, wait)

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ import yaml
 
 from abserve.errors import KubernetesError
 
+# Under this name the cluster keeps who changed which field.
+_FIELD_MANAGER = "abserve"
 _GROUP, _VERSION, _PLURAL = "machinelearning.seldon.io", "v1", "seldondeployments"
 _METRICS_PORT = "metrics"
 _METRICS_PATH = "prometheus"
 _TIMEOUT_SECONDS = 10
 _GRACE_SECONDS = 2
+# A replica that is followed may be silent for as long as it likes, but the client library wants a
+# number.
+_SILENT_SECONDS = 30 * 24 * 3600
 _NOT_FOUND = 404
 _NOT_TO_BE_READ = (403, _NOT_FOUND)
 # The last two are what the client library makes of a file that is no kubeconfig at all.
@@ -31,6 +38,11 @@ _NO_KUBECONFIG = (
 )
 
 Document = dict[str, Any]
+Report = Callable[[str], None]
+
+
+def say_nothing(_: str) -> None:
+    """Take a report that nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,8 @@ class Kubernetes:
         None reads what kubectl would: ``$KUBECONFIG``, else ``~/.kube/config``.
     namespace : str or None
         None means the namespace of the kubeconfig's current context.
+    timeout_seconds : float
+        How long an answer may take.
 
     Raises
     ------
@@ -59,7 +73,12 @@ class Kubernetes:
         If there is no usable kubeconfig.
     """
 
-    def __init__(self, kubeconfig: Path | None, namespace: str | None) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        namespace: str | None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
         file = str(kubeconfig) if kubeconfig else None
         configuration = kubernetes.client.Configuration()
         # A cluster that does not answer is to be reported now, not after three more tries.
@@ -72,11 +91,16 @@ class Kubernetes:
                 f"no cluster is known ({error}); start a local one with 'abserve up', or name a "
                 "kubeconfig with --kubeconfig or $KUBECONFIG"
             ) from error
-        client = kubernetes.client.ApiClient(configuration)
+        self._client = kubernetes.client.ApiClient(configuration)
         self.server = str(configuration.host)
+        self.timeout_seconds = timeout_seconds
         self.namespace = namespace or context["context"].get("namespace") or "default"
-        self._custom = kubernetes.client.CustomObjectsApi(client)
-        self._core = kubernetes.client.CoreV1Api(client)
+        self._custom = kubernetes.client.CustomObjectsApi(self._client)
+
+    @cached_property
+    def core(self) -> Any:
+        # Only when it is needed: its import alone takes as long as the rest of a command.
+        return kubernetes.client.CoreV1Api(self._client)
 
     def get(self, name: str) -> Document:
         """Return a SeldonDeployment as the cluster holds it.
@@ -86,24 +110,37 @@ class Kubernetes:
         KubernetesError
             If there is none, or the cluster does not answer.
         """
-        with self._asking(), self._explaining_absence(name):
+        with self.asking(), self._explaining_absence(name):
             found: Document = self._custom.get_namespaced_custom_object(
                 _GROUP,
                 _VERSION,
                 self.namespace,
                 _PLURAL,
                 name,
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=self.timeout_seconds,
             )
         return found
 
+    def deployments(self, *, everywhere: bool = False) -> list[Document]:
+        """Return the SeldonDeployments of the namespace, or those of all namespaces."""
+        with self.asking():
+            if everywhere:
+                found = self._custom.list_cluster_custom_object(
+                    _GROUP, _VERSION, _PLURAL, _request_timeout=self.timeout_seconds
+                )
+            else:
+                found = self._custom.list_namespaced_custom_object(
+                    _GROUP,
+                    _VERSION,
+                    self.namespace,
+                    _PLURAL,
+                    _request_timeout=self.timeout_seconds,
+                )
+        return list(found["items"])
+
     def names(self) -> list[str]:
         """Return the names of the namespace's SeldonDeployments."""
-        with self._asking():
-            found = self._custom.list_namespaced_custom_object(
-                _GROUP, _VERSION, self.namespace, _PLURAL, _request_timeout=_TIMEOUT_SECONDS
-            )
-        return [str(item["metadata"]["name"]) for item in found["items"]]
+        return [str(item["metadata"]["name"]) for item in self.deployments()]
 
     def patch(self, name: str, operations: Sequence[Mapping[str, Any]]) -> Document:
         """Change a SeldonDeployment with a JSON patch; return it as it then is.
@@ -113,7 +150,7 @@ class Kubernetes:
         KubernetesError
             If the cluster refuses: the object is not what the patch expects, or would be invalid.
         """
-        with self._asking():
+        with self.asking():
             changed: Document = self._custom.patch_namespaced_custom_object(
                 _GROUP,
                 _VERSION,
@@ -121,13 +158,27 @@ class Kubernetes:
                 _PLURAL,
                 name,
                 list(operations),
+                field_manager=_FIELD_MANAGER,
                 _content_type="application/json-patch+json",
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=self.timeout_seconds,
             )
         return changed
 
-    def wait_until_available(self, name: str, generation: int, timeout_seconds: float) -> Document:
+    def wait_until_available(
+        self, name: str, generation: int, timeout_seconds: float, report: Report = say_nothing
+    ) -> Document:
         """Wait until the cluster serves a SeldonDeployment as of `generation`; return it.
+
+        Parameters
+        ----------
+        name : str
+            The SeldonDeployment's name.
+        generation : int
+            What `generation_of` the changed object is.
+        timeout_seconds : float
+            How long to wait.
+        report : callable
+            Told what the cluster says of it meanwhile.
 
         Raises
         ------
@@ -137,6 +188,7 @@ class Kubernetes:
         document = self.get(name)
         if _serves(document, generation):
             return document
+        report(_progress(document))
         stream = kubernetes.watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
             _GROUP,
@@ -150,13 +202,14 @@ class Kubernetes:
             # For a cluster that falls silent and does not end the watch itself.
             _request_timeout=timeout_seconds + _GRACE_SECONDS,
         )
-        with self._asking(), contextlib.closing(stream):
+        with self.asking(), contextlib.closing(stream):
             for event in stream:
                 document = dict(event["object"])
                 if event["type"] == "DELETED":
                     raise KubernetesError(f"SeldonDeployment {name!r} was deleted meanwhile")
                 if _serves(document, generation):
                     return document
+                report(_progress(document))
         state = (document.get("status") or {}).get("state") or "unknown"
         found = "not Available as changed" if state == "Available" else f"{state}, not Available"
         raise KubernetesError(
@@ -166,31 +219,76 @@ class Kubernetes:
 
     def pods(self, name: str) -> list[Pod]:
         """Return the replicas of a SeldonDeployment, without those that are being stopped."""
-        with self._asking():
-            found = self._core.list_namespaced_pod(
+        with self.asking():
+            found = self.core.list_namespaced_pod(
                 self.namespace,
                 label_selector=f"seldon-deployment-id={name}",
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=self.timeout_seconds,
             )
         return [_pod(item) for item in found.items if not item.metadata.deletion_timestamp]
 
+    def log(
+        self,
+        pod: str,
+        container: str,
+        *,
+        n_lines: int | None = None,
+        follow: bool = False,
+        previous: bool = False,
+    ) -> Iterator[str]:
+        """Yield the lines of a replica's log.
+
+        Parameters
+        ----------
+        pod, container : str
+            Whose log.
+        n_lines : int, optional
+            How many of the last lines; by default all.
+        follow : bool
+            Whether to go on until the replica ends.
+        previous : bool
+            Whether to read the log of the run before the last restart.
+
+        Raises
+        ------
+        KubernetesError
+            If there is no such log, or the connection breaks off.
+        """
+        with self.asking():
+            response = self.core.read_namespaced_pod_log(
+                pod,
+                self.namespace,
+                container=container,
+                follow=follow,
+                previous=previous,
+                **({} if n_lines is None else {"tail_lines": n_lines}),
+                _preload_content=False,
+                _request_timeout=(
+                    self.timeout_seconds,
+                    _SILENT_SECONDS if follow else self.timeout_seconds,
+                ),
+            )
+            with contextlib.closing(response):
+                for line in response:
+                    yield line.decode(errors="replace").rstrip("\n")
+
     def metrics(self, pod: Pod) -> str:
         """Return what a replica exposes to Prometheus, fetched through the API's pod proxy."""
-        with self._asking():
-            text: str = self._core.connect_get_namespaced_pod_proxy_with_path(
+        with self.asking():
+            text: str = self.core.connect_get_namespaced_pod_proxy_with_path(
                 f"{pod.name}:{pod.metrics_port}",
                 self.namespace,
                 _METRICS_PATH,
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=self.timeout_seconds,
             )
         return text
 
     def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
         """Return the data of a ConfigMap; empty if there is none or it may not be read."""
-        with self._asking():
+        with self.asking():
             try:
-                found = self._core.read_namespaced_config_map(
-                    name, namespace, _request_timeout=_TIMEOUT_SECONDS
+                found = self.core.read_namespaced_config_map(
+                    name, namespace, _request_timeout=self.timeout_seconds
                 )
             except kubernetes.client.ApiException as error:
                 if error.status in _NOT_TO_BE_READ:
@@ -199,7 +297,7 @@ class Kubernetes:
         return dict(found.data or {})
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
+    def asking(self) -> Iterator[None]:
         """Turn what the client library raises into words."""
         try:
             yield
@@ -229,11 +327,13 @@ class Kubernetes:
             raise
 
     def _unknown(self, name: str) -> str:
-        known = ", ".join(self.names()) or "none"
+        names = self.names()
+        close = get_close_matches(name, names, n=1)
+        apply = f"Apply one, for example with 'kubectl apply -k manifests/overlays/local/{name}'"
         return (
             f"no SeldonDeployment {name!r} in namespace {self.namespace!r} of {self.server}; "
-            f"there: {known}. Apply one, for example with "
-            f"'kubectl apply -k manifests/overlays/local/{name}'"
+            f"there: {', '.join(names) or 'none'}. "
+            + (f"Did you mean {close[0]!r}?" if close else apply)
         )
 
 
@@ -264,6 +364,13 @@ def _serves(document: Document, generation: int) -> bool:
             f"{document['status'].get('description') or 'the operator does not say why'}"
         )
     return is_available(document, generation)
+
+
+def _progress(document: Document) -> str:
+    """Return how far the cluster is with a SeldonDeployment, in its own words."""
+    status = document.get("status") or {}
+    told = [status.get("state") or "Creating", status.get("description") or ""]
+    return f"{document['metadata']['name']}: {', '.join(filter(None, told))}"
 
 
 def _message(error: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abserve.errors import KubernetesError
-from abserve.promotion.kubernetes import Kubernetes, Pod
+from abserve.promotion.kubernetes import Document, Kubernetes, Pod
 from abserve.seldon import SeldonDeployment, infer_path, service_name, with_defaults
 from abserve.telemetry import ReplicaCounts, VersionCounts, add_counts, read_counts
 
@@ -18,7 +18,8 @@ _GATEWAY_NAMESPACE, _GATEWAY_CONFIG_MAP, _GATEWAY_KEY = "kube-public", "abserve-
 class PredictorStatus:
     """One predictor: its weight in whole percent, its replicas, and what they counted.
 
-    `version` is None until a replica has said what it serves. `counts` holds the predictor's own
+    `version` is None as long as no replica says what it serves, which a server other than ours
+    never does; then nothing is known of its requests either. `counts` holds the predictor's own
     requests; its ground truth is that of its version, wherever the feedback arrived.
     """
 
@@ -29,6 +30,28 @@ class PredictorStatus:
     n_ready: int
     n_replicas: int
     counts: VersionCounts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as JSON values; what is not known is null."""
+        counts = self.counts
+        known = self.version is not None
+        return {
+            "name": self.name,
+            "version": self.version,
+            "weight": self.weight,
+            "shadow": self.shadow,
+            "ready": self.n_ready == self.n_replicas > 0,
+            "n_ready": self.n_ready,
+            "n_replicas": self.n_replicas,
+            "n_requests": counts.n_requests if known else None,
+            "n_errors": counts.n_rejected + counts.n_failed if known else None,
+            "n_rejected": counts.n_rejected if known else None,
+            "n_failed": counts.n_failed if known else None,
+            "latency_p50_seconds": counts.seconds.quantile(0.5),
+            "latency_p99_seconds": counts.seconds.quantile(0.99),
+            "n_feedback": counts.n_feedback if known else None,
+            "accuracy": counts.accuracy,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +75,42 @@ class DeploymentStatus:
             "state": self.state,
             "description": self.description,
             "gateway": self.gateway,
-            "predictors": [
-                {
-                    "name": predictor.name,
-                    "version": predictor.version,
-                    "weight": predictor.weight,
-                    "shadow": predictor.shadow,
-                    "ready": predictor.n_ready == predictor.n_replicas > 0,
-                    "n_ready": predictor.n_ready,
-                    "n_replicas": predictor.n_replicas,
-                    "n_requests": predictor.counts.n_requests,
-                    "n_errors": predictor.counts.n_rejected + predictor.counts.n_failed,
-                    "n_rejected": predictor.counts.n_rejected,
-                    "n_failed": predictor.counts.n_failed,
-                    "latency_p50_seconds": predictor.counts.seconds.quantile(0.5),
-                    "latency_p99_seconds": predictor.counts.seconds.quantile(0.99),
-                    "n_feedback": predictor.counts.n_feedback,
-                    "accuracy": predictor.counts.accuracy,
-                }
-                for predictor in self.predictors
-            ],
+            "predictors": [predictor.to_json() for predictor in self.predictors],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSummary:
+    """One SeldonDeployment of many: `weights` by predictor, in whole percent."""
+
+    name: str
+    namespace: str
+    state: str
+    description: str
+    weights: Mapping[str, int]
+    shadow: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "namespace": self.namespace,
+            "state": self.state,
+            "description": self.description,
+            "weights": dict(self.weights),
+            "shadow": self.shadow,
+        }
+
+
+def list_deployments(
+    cluster: Kubernetes, *, everywhere: bool = False
+) -> tuple[DeploymentSummary, ...]:
+    """Return the SeldonDeployments of the cluster's namespace, or of all namespaces."""
+    return tuple(_summary(document) for document in cluster.deployments(everywhere=everywhere))
+
+
+def gateway_of(cluster: Kubernetes) -> str | None:
+    """Return the gateway's base URL as the cluster publishes it, if it does."""
+    return cluster.config_map(_GATEWAY_NAMESPACE, _GATEWAY_CONFIG_MAP).get(_GATEWAY_KEY)
 
 
 def read_status(cluster: Kubernetes, name: str, gateway: str | None = None) -> DeploymentStatus:
@@ -100,7 +138,7 @@ def read_status(cluster: Kubernetes, name: str, gateway: str | None = None) -> D
     pods = cluster.pods(name)
     replicas = {pod.name: _replica_counts(cluster, pod, name, model) for pod in pods}
     by_version = add_counts(counts for counts in replicas.values() if counts is not None)
-    base = gateway or cluster.config_map(_GATEWAY_NAMESPACE, _GATEWAY_CONFIG_MAP).get(_GATEWAY_KEY)
+    base = gateway or gateway_of(cluster)
     weights = _weights(deployment)
     status = document.get("status") or {}
     return DeploymentStatus(
@@ -121,6 +159,20 @@ def read_status(cluster: Kubernetes, name: str, gateway: str | None = None) -> D
             )
             for predictor in deployment.spec.predictors
         ),
+    )
+
+
+def _summary(document: Document) -> DeploymentSummary:
+    status = document.get("status") or {}
+    deployment = SeldonDeployment.parse(document)
+    weights = _weights(deployment)
+    return DeploymentSummary(
+        name=deployment.name,
+        namespace=deployment.namespace,
+        state=status.get("state") or "Creating",
+        description=status.get("description") or "",
+        weights={each.name: weights[each.name] for each in deployment.variants},
+        shadow=deployment.shadow.name if deployment.shadow else None,
     )
 
 

@@ -14,10 +14,12 @@ Nothing here starts, stops or asks anything: documents in, values out.
 
 from abserve.seldon.admission import admit
 from abserve.seldon.changes import adopt, finish, roles, shift_all, weights_patch
+from abserve.seldon.containers import Container
 from abserve.seldon.defaults import mirror_percent, weights_of, with_defaults
 from abserve.seldon.environment import (
     METRICS_ENDPOINT,
     MODEL_MOUNT,
+    MODEL_URI_VARIABLE,
     Ports,
     container_environment,
     resolve_environment,
@@ -32,16 +34,17 @@ from abserve.seldon.naming import (
     service_name,
     virtual_service_name,
 )
+from abserve.seldon.prepackaged import PrepackagedServer, prepackaged_server
 from abserve.seldon.resource import (
     API_VERSION,
     KIND,
-    Container,
     PredictiveUnit,
     Predictor,
     SeldonDeployment,
     SeldonPodSpec,
 )
-from abserve.seldon.status import PredictorState, build_status, state_of
+from abserve.seldon.routing import place_of, retries, unit_header
+from abserve.seldon.status import PredictorState, as_time, build_status, state_of
 from abserve.seldon.support import supported
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "KIND",
     "METRICS_ENDPOINT",
     "MODEL_MOUNT",
+    "MODEL_URI_VARIABLE",
     "Container",
     "Fault",
     "FaultKind",
@@ -57,10 +61,12 @@ __all__ = [
     "PredictiveUnit",
     "Predictor",
     "PredictorState",
+    "PrepackagedServer",
     "SeldonDeployment",
     "SeldonPodSpec",
     "admit",
     "adopt",
+    "as_time",
     "build_status",
     "container_environment",
     "container_service_name",
@@ -69,13 +75,17 @@ __all__ = [
     "gateway_path",
     "infer_path",
     "mirror_percent",
+    "place_of",
     "pod_labels",
+    "prepackaged_server",
     "resolve_environment",
+    "retries",
     "roles",
     "service_name",
     "shift_all",
     "state_of",
     "supported",
+    "unit_header",
     "virtual_service_name",
     "weights_of",
     "weights_patch",

@@ -8,6 +8,12 @@ from collections.abc import Callable, Iterator
 
 from abserve.seldon.faults import Fault, InvalidManifestError
 from abserve.seldon.naming import NO_ENGINE, SERVICE_NAME
+from abserve.seldon.prepackaged import (
+    HUGGINGFACE_SERVER,
+    SKLEARN_SERVER,
+    UNKNOWN_IMPLEMENTATION,
+    is_prepackaged,
+)
 from abserve.seldon.resource import (
     PredictiveUnit,
     Predictor,
@@ -15,14 +21,10 @@ from abserve.seldon.resource import (
 )
 from abserve.weights import WHOLE
 
-UNKNOWN_IMPLEMENTATION = "UNKNOWN_IMPLEMENTATION"
-HUGGINGFACE_SERVER = "HUGGINGFACE_SERVER"
-
 _PROTOCOLS = ("seldon", "tensorflow", "kfserving", "v2")
 _TRANSPORTS = ("rest", "grpc")
 _SERVER_TYPES = ("rpc", "kafka")
-_BUILT_IN = ("SIMPLE_MODEL", "SIMPLE_ROUTER", "RANDOM_ABTEST", "AVERAGE_COMBINER")
-_WITHOUT_TENSORFLOW = ("SKLEARN_SERVER", "XGBOOST_SERVER", "MLFLOW_SERVER", HUGGINGFACE_SERVER)
+_WITHOUT_TENSORFLOW = (SKLEARN_SERVER, "XGBOOST_SERVER", "MLFLOW_SERVER", HUGGINGFACE_SERVER)
 _SERVERS = (*_WITHOUT_TENSORFLOW, "TRITON_SERVER", "TENSORFLOW_SERVER", "TEMPO_SERVER")
 _KAFKA = ("KAFKA_BROKER", "KAFKA_INPUT_TOPIC", "KAFKA_OUTPUT_TOPIC")
 _TRANSPORT_OF = {"REST": "rest", "GRPC": "grpc"}
@@ -123,7 +125,7 @@ def _nodes(deployment: SeldonDeployment) -> Faults:
     for field, predictor, node in deployment.nodes():
         if node.implementation is None or node.implementation == UNKNOWN_IMPLEMENTATION:
             yield from _own_container(field, predictor, node)
-        elif node.implementation not in _BUILT_IN:
+        elif is_prepackaged(node):
             yield from _prepackaged(field, deployment, predictor, node)
         if node.logger and not node.logger.mode:
             message = "found nothing, expected all, request or response; add it"

@@ -1,47 +1,50 @@
 """The environment of a predictor's server: what the operator sets, and what the user sets.
 
-The two never share a name: what the operator sets is dropped from what the user set, because the
-operator's value is the one that arrives. They may therefore be joined in either order.
+Some names are the operator's: what the user sets under them is dropped. Others are its defaults: it
+sets them where the container's `env` does not. The operator's variables are therefore joined over
+the user's, and then win over `envFrom` alone, as they do on Kubernetes.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TypeGuard
 
 from abserve.errors import ManifestError
-from abserve.seldon.resource import (
-    Container,
-    EnvironmentSource,
-    KeyReference,
-    ObjectReference,
-    Predictor,
-    SeldonDeployment,
-)
+from abserve.seldon.containers import Container, EnvironmentSource, KeyReference, ObjectReference
+from abserve.seldon.prepackaged import prepackaged_server
+from abserve.seldon.resource import PredictiveUnit, Predictor, SeldonDeployment
 
 MODEL_MOUNT = "/mnt/models"
 """Where the operator puts the version's folder; on one machine it stands for that folder."""
 
 METRICS_ENDPOINT = "/prometheus"
 
-# On Kubernetes a user's ports and model folder would win. Here each replica has ports of its own
-# and no /mnt/models, so ours do; `supported` warns of the difference.
+MODEL_URI_VARIABLE = "MLSERVER_MODEL_URI"
+
+# The operator's own constant: it does not know what a folder of somebody else's holds.
+_PREPACKAGED_VERSION = "v1"
+
+# On Kubernetes a user's ports would win. Here each replica has ports of its own, so those do;
+# `supported` warns of the difference.
 _OPERATORS = frozenset({
     "MLSERVER_GRPC_PORT",
+    # The operator leaves it alone, and listens on all addresses; one machine, on its own only.
+    "MLSERVER_HOST",
     "MLSERVER_HTTP_PORT",
     "MLSERVER_METRICS_ENDPOINT",
     "MLSERVER_METRICS_PORT",
     "MLSERVER_MODELS_DIR",
     "MLSERVER_MODEL_NAME",
-    "MLSERVER_MODEL_URI",
+    MODEL_URI_VARIABLE,
     "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
     "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
     "PREDICTIVE_UNIT_ID",
     "PREDICTIVE_UNIT_IMAGE",
     "PREDICTIVE_UNIT_METRICS_ENDPOINT",
     "PREDICTIVE_UNIT_METRICS_SERVICE_PORT",
-    "PREDICTIVE_UNIT_PARAMETERS",
     "PREDICTIVE_UNIT_SERVICE_PORT",
     "PREDICTOR_ID",
     "PREDICTOR_LABELS",
@@ -66,7 +69,16 @@ class Ports:
 
 def is_operators(name: str) -> bool:
     """Tell whether the operator sets this variable, whatever the user writes."""
-    return name in _OPERATORS
+    # MLServer reads its variables whatever their case.
+    return name.upper() in _OPERATORS
+
+
+def is_mounted(path: str | None) -> TypeGuard[str]:
+    """Tell whether a path lies in the folder that the version is copied to."""
+    if path is None:
+        return False
+    place = PurePosixPath(path)
+    return place.is_relative_to(MODEL_MOUNT) and ".." not in place.parts
 
 
 def container_environment(
@@ -103,11 +115,40 @@ def container_environment(
         "SELDON_EXECUTOR_ENABLED": "true",
     }
     if node.model_uri:
-        variables["MLSERVER_MODEL_URI"] = str(model_folder)
+        variables[MODEL_URI_VARIABLE] = _model_uri(container, str(model_folder))
+    given = {variable.name for variable in container.env}
+    return variables | {
+        name: value for name, value in _defaults(deployment, node).items() if name not in given
+    }
+
+
+def _defaults(deployment: SeldonDeployment, node: PredictiveUnit) -> Mapping[str, str]:
+    """Return what the operator sets unless the container's `env` does."""
+    variables = {}
     if node.parameters:
         parameters = [parameter.model_dump() for parameter in node.parameters]
         variables["PREDICTIVE_UNIT_PARAMETERS"] = _to_json(parameters)
+    server = prepackaged_server(node)
+    if server is not None:
+        variables["MLSERVER_MODEL_IMPLEMENTATION"] = server.runtime
+        variables["MLSERVER_MODEL_VERSION"] = _PREPACKAGED_VERSION
+        variables["TEMPO_RUNTIME_OPTIONS"] = _to_json(
+            {
+                "k8s_options": {
+                    "defaultRuntime": "tempo.seldon.SeldonKubernetesRuntime",
+                    "namespace": deployment.namespace,
+                }
+            }
+        )
     return variables
+
+
+def _model_uri(container: Container, model_folder: str) -> str:
+    """Return where the model lies: what the user says lies below the mount, else the folder."""
+    given = next(
+        (each.value for each in reversed(container.env) if each.name == MODEL_URI_VARIABLE), None
+    )
+    return model_folder + given.removeprefix(MODEL_MOUNT) if is_mounted(given) else model_folder
 
 
 def resolve_environment(

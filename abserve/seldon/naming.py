@@ -13,7 +13,8 @@ A name of more than 63 characters becomes ``seldon-`` and its MD5.
 
 import hashlib
 
-from abserve.seldon.resource import Container, Predictor, SeldonDeployment
+from abserve.seldon.containers import Container
+from abserve.seldon.resource import Predictor, SeldonDeployment
 
 NO_ENGINE = "seldon.io/no-engine"
 SERVICE_NAME = "seldon.io/svc-name"

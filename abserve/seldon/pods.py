@@ -7,9 +7,11 @@ container's environment. Whatever else a pod says is refused if it could change 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from abserve.seldon.environment import MODEL_MOUNT, is_operators
+from abserve.seldon.containers import Container, EnvironmentVariable, PodSpec, SeldonValue
+from abserve.seldon.environment import MODEL_MOUNT, MODEL_URI_VARIABLE, is_mounted, is_operators
 from abserve.seldon.faults import Fault
-from abserve.seldon.resource import Container, PodSpec, SeldonDeployment, SeldonPodSpec, SeldonValue
+from abserve.seldon.prepackaged import MLSERVER_IMAGE, prepackaged_server
+from abserve.seldon.resource import PredictiveUnit, SeldonDeployment, SeldonPodSpec
 
 IMAGE = "abserve/runtimes"
 
@@ -40,10 +42,14 @@ def is_ours(image: str) -> bool:
     >>> is_ours("seldonio/mlserver:1.7.1")
     False
     """
+    return _is_from(image, IMAGE)
+
+
+def _is_from(image: str, repository: str) -> bool:
     path = image.partition("@")[0]
     folder, slash, last = path.rpartition("/")
-    repository = folder + slash + last.partition(":")[0]
-    return repository.split("/")[-2:] == IMAGE.split("/")
+    found = folder + slash + last.partition(":")[0]
+    return found.split("/")[-2:] == repository.split("/")
 
 
 def pod_faults(deployment: SeldonDeployment) -> Iterator[Fault]:
@@ -61,11 +67,12 @@ def pod_faults(deployment: SeldonDeployment) -> Iterator[Fault]:
         yield from _volume_faults(f"{field}.spec", pod.spec)
         for index, container in enumerate(pod.spec.containers):
             where = f"{field}.spec.containers[{index}]"
-            if container.name == node:
+            if container.name == node.name:
+                yield from _image_faults(where, container.image or "", node)
                 yield from _container_faults(where, container)
             else:
                 message = (
-                    f"found a container {container.name!r} beside the graph's, {node!r}, but "
+                    f"found a container {container.name!r} beside the graph's, {node.name!r}, but "
                     "locally only that one runs; remove it"
                 )
                 yield Fault(where, message, "FieldValueForbidden")
@@ -80,10 +87,10 @@ def unheeded_in_pods(deployment: SeldonDeployment) -> Iterator[str]:
         yield from unheeded_fields(f"{field}.spec", pod.spec, _HEEDED_IN_POD)
         for index, container in enumerate(pod.spec.containers):
             where = f"{field}.spec.containers[{index}]"
-            heeded = _HEEDED_IN_CONTAINER | _plain_probes(container)
-            yield from unheeded_fields(where, container, heeded)
+            fields = _HEEDED_IN_CONTAINER | _plain_probes(container)
+            yield from unheeded_fields(where, container, fields)
             for position, variable in enumerate(container.env):
-                if is_operators(variable.name) and variable.value != MODEL_MOUNT:
+                if is_operators(variable.name) and not _means_the_copy(variable):
                     yield f"{where}.env[{position}] ({variable.name})"
 
 
@@ -100,11 +107,11 @@ def unheeded_fields(field: str, value: SeldonValue, heeded: set[str]) -> Iterato
 
 def _component_specs(
     deployment: SeldonDeployment,
-) -> Iterator[tuple[str, str, SeldonPodSpec]]:
+) -> Iterator[tuple[str, PredictiveUnit, SeldonPodSpec]]:
     for index, predictor in enumerate(deployment.spec.predictors):
         for position, pod in enumerate(predictor.component_specs):
             field = f"spec.predictors[{index}].componentSpecs[{position}]"
-            yield field, predictor.graph.name, pod
+            yield field, predictor.graph, pod
 
 
 def _volume_faults(field: str, pod: PodSpec) -> Iterator[Fault]:
@@ -118,15 +125,25 @@ def _volume_faults(field: str, pod: PodSpec) -> Iterator[Fault]:
             yield Fault(f"{field}.volumes[{index}]", message, "FieldValueNotSupported")
 
 
-def _container_faults(field: str, container: Container) -> Iterator[Fault]:
-    image = container.image or ""
-    if not is_ours(image):
+def _image_faults(field: str, image: str, node: PredictiveUnit) -> Iterator[Fault]:
+    server = prepackaged_server(node)
+    if server is None and not is_ours(image):
         found = repr(image) if image else "nothing"
-        message = (
-            f"found {found}, expected {IMAGE} from any registry: one machine runs our server "
-            "and no containers; change it"
-        )
-        yield Fault(f"{field}.image", message, "FieldValueNotSupported")
+        expected, serves, remedy = IMAGE, "our server", "change it"
+    elif server is not None and image and not _is_from(image, MLSERVER_IMAGE):
+        found = f"{image!r} for {server.name}"
+        expected, serves = MLSERVER_IMAGE, "MLServer as it comes"
+        remedy = f"remove it, or for {IMAGE} the implementation"
+    else:
+        return
+    message = (
+        f"found {found}, expected {expected} from any registry: one machine runs {serves} and no "
+        f"containers; {remedy}"
+    )
+    yield Fault(f"{field}.image", message, "FieldValueNotSupported")
+
+
+def _container_faults(field: str, container: Container) -> Iterator[Fault]:
     for name, given in (
         ("command", container.command),
         ("args", container.args),
@@ -144,6 +161,13 @@ def _container_faults(field: str, container: Container) -> Iterator[Fault]:
             )
             where = f"{field}.env[{index}].valueFrom"
             yield Fault(where, message, "FieldValueNotSupported")
+
+
+def _means_the_copy(variable: EnvironmentVariable) -> bool:
+    """Tell whether a variable names a place on Kubernetes that the version's copy stands for."""
+    if variable.name == MODEL_URI_VARIABLE:
+        return is_mounted(variable.value)
+    return variable.value == MODEL_MOUNT
 
 
 def _plain_probes(container: Container) -> set[str]:

@@ -10,157 +10,60 @@
             └── componentSpecs[].spec   a PodSpec, free-form beyond what we read
                 └── containers[]        the one named like the node serves it
 
-Seldon's fields are closed: a misspelt one is refused, because Kubernetes would drop it without a
-word. Nothing is coerced: ``traffic: "90"`` is refused here as it is there.
+What stands below a field is what ``kubectl explain sdep`` says of it: what it means, its unit, and
+whether one machine passes it over.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError
-from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from abserve.errors import ManifestError
-from abserve.schema import Value
+from abserve.seldon.containers import (
+    Bool,
+    Container,
+    EnvironmentVariable,
+    FreeForm,
+    Given,
+    HpaSpec,
+    Int32,
+    KedaSpec,
+    ObjectMetadata,
+    PdbSpec,
+    PodMetadata,
+    PodSpec,
+    SeldonValue,
+    String,
+    Strings,
+)
 from abserve.seldon.faults import InvalidManifestError
 from abserve.seldon.reading import fault_of
 
 API_VERSION = "machinelearning.seldon.io/v1"
 KIND = "SeldonDeployment"
 
-T = TypeVar("T")
-
-
-def _refuse_null(value: Any) -> Any:
-    if value is None:
-        raise PydanticCustomError("null", "null")
-    return value
-
-
-def _check_int_or_string(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise PydanticCustomError("int_or_string_type", "neither a whole number nor a string")
-    return value
-
-
-String = Annotated[str, Strict()]
-Bool = Annotated[bool, Strict()]
-Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
-Int64 = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-IntOrString = Annotated[int | str, BeforeValidator(_check_int_or_string)]
-Strings = Mapping[String, String]
-FreeForm = Mapping[String, Any]
-Given = Annotated[T | None, BeforeValidator(_refuse_null)]
-"""A field that may be left out (None), but not written as null: Kubernetes refuses that."""
-
-
-class SeldonValue(Value):
-    """An object of Seldon's schema: unknown fields are refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, protected_namespaces=())
-
-
-class KubernetesValue(SeldonValue):
-    """An object of Kubernetes' schema: fields we do not read pass, in `model_extra`."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class KeyReference(KubernetesValue):
-    """One key of a Secret or a ConfigMap."""
-
-    name: String = ""
-    key: String
-    optional: Bool = False
-
-
-class EnvironmentSource(KubernetesValue):
-    secret_key_ref: Given[KeyReference] = None
-    config_map_key_ref: Given[KeyReference] = None
-
-
-class EnvironmentVariable(KubernetesValue):
-    name: String
-    value: Given[String] = None
-    value_from: Given[EnvironmentSource] = None
-
-
-class ObjectReference(KubernetesValue):
-    """A whole Secret or ConfigMap."""
-
-    name: String = ""
-    optional: Bool = False
-
-
-class EnvironmentSet(KubernetesValue):
-    """All keys of a Secret or a ConfigMap, each with `prefix` before its name."""
-
-    prefix: String = ""
-    secret_ref: Given[ObjectReference] = None
-    config_map_ref: Given[ObjectReference] = None
-
-
-class ContainerPort(KubernetesValue):
-    name: Given[String] = None
-    container_port: Int32
-
-
-class Container(KubernetesValue):
-    name: String
-    image: Given[String] = None
-    command: tuple[String, ...] = ()
-    args: tuple[String, ...] = ()
-    env: tuple[EnvironmentVariable, ...] = ()
-    env_from: tuple[EnvironmentSet, ...] = ()
-    ports: tuple[ContainerPort, ...] = ()
-
-
-class PodSpec(KubernetesValue):
-    containers: tuple[Container, ...]
-    init_containers: tuple[Container, ...] = ()
-    volumes: tuple[FreeForm, ...] = ()
-    termination_grace_period_seconds: Given[Int64] = None
-
-
-class PodMetadata(KubernetesValue):
-    name: Given[String] = None
-    labels: Strings = Field(default_factory=dict)
-    annotations: Strings = Field(default_factory=dict)
-
-
-class HpaSpec(SeldonValue):
-    min_replicas: Given[Int32] = None
-    max_replicas: Int32
-    metrics: tuple[FreeForm, ...] = ()
-    metricsv2: tuple[FreeForm, ...] = ()
-
-
-class KedaSpec(SeldonValue):
-    polling_interval: Given[Int32] = None
-    cooldown_period: Given[Int32] = None
-    idle_replica_count: Given[Int32] = None
-    min_replica_count: Given[Int32] = None
-    max_replica_count: Given[Int32] = None
-    advanced: Given[FreeForm] = None
-    triggers: tuple[FreeForm, ...]
-    fallback: Given[FreeForm] = None
-
-
-class PdbSpec(SeldonValue):
-    min_available: Given[IntOrString] = None
-    max_unavailable: Given[IntOrString] = None
-
 
 class SeldonPodSpec(SeldonValue):
     """One entry of `componentSpecs`: it becomes one Kubernetes Deployment."""
 
     metadata: PodMetadata = PodMetadata()
+    """What Kubernetes keeps of the pods."""
+
     spec: Given[PodSpec] = None
+    """What the pods run."""
+
     replicas: Given[Int32] = None
+    """How many pods, 0 or more. Wins over the replicas of the predictor and of the deployment."""
+
     hpa_spec: Given[HpaSpec] = None
+    """How Kubernetes scales the pods by their load. No effect on one machine."""
+
     keda_spec: Given[KedaSpec] = None
+    """How KEDA scales the pods by events. No effect on one machine."""
+
     pdb_spec: Given[PdbSpec] = None
+    """How many pods Kubernetes may take away at a time. No effect on one machine."""
 
     @property
     def containers(self) -> tuple[Container, ...]:
@@ -168,82 +71,192 @@ class SeldonPodSpec(SeldonValue):
 
 
 class Endpoint(SeldonValue):
+    """Where a node answers; Seldon fills it in."""
+
     service_host: Annotated[Given[String], Field(alias="service_host")] = None
+    """Its host."""
+
     service_port: Annotated[Given[Int32], Field(alias="service_port")] = None
+    """Its port."""
+
     type: Given[String] = None
+    """How it is asked: REST or GRPC."""
+
     http_port: Given[Int32] = None
+    """Its port for HTTP."""
+
     grpc_port: Given[Int32] = None
+    """Its port for gRPC."""
 
 
 class Parameter(SeldonValue):
+    """A parameter that the node's container gets in PREDICTIVE_UNIT_PARAMETERS."""
+
     name: String
+    """Its name."""
+
     value: String
+    """Its value, as text."""
+
     type: String
+    """What the text stands for: INT, FLOAT, DOUBLE, STRING or BOOL."""
 
 
 class Logger(SeldonValue):
+    """Where Seldon's executor sends copies of what a node is asked and answers."""
+
     url: Given[String] = None
+    """Who gets the copies."""
+
     mode: Given[String] = None
+    """What is copied: all, request or response."""
 
 
 class PredictiveUnit(SeldonValue):
     """A node of the graph; the container of the same name serves it."""
 
     name: String
+    """Its name, which requests name as the model. The container of the same name serves it."""
+
     children: "tuple[PredictiveUnit, ...]" = ()
+    """The nodes that get its answers. Refused on one machine: only Seldon's executor joins
+    nodes."""
+
     type: Given[String] = None
+    """What it is: MODEL, the default and all that one machine runs, ROUTER, COMBINER, TRANSFORMER
+    or OUTPUT_TRANSFORMER."""
+
     implementation: Given[String] = None
+    """A prepackaged server in place of a container of its own, such as SKLEARN_SERVER."""
+
     methods: tuple[String, ...] = ()
+    """What Seldon's executor may ask of it, in place of what its type implies. No effect on one
+    machine."""
+
     endpoint: Given[Endpoint] = None
+    """Where it answers; Seldon fills it in. No effect on one machine."""
+
     parameters: tuple[Parameter, ...] = ()
+    """What its container gets in PREDICTIVE_UNIT_PARAMETERS."""
+
     model_uri: Given[String] = None
+    """The folder of the version to serve, such as s3://models/iris/v1. It is copied before the
+    server starts."""
+
     service_account_name: Given[String] = None
+    """The account that fetches the version. No effect on one machine."""
+
     env_secret_ref_name: Given[String] = None
+    """The Secret with rclone's settings for the remote in `modelUri`, in the same namespace. The
+    local cluster keeps one named model-repository in each."""
+
     storage_initializer_image: Given[String] = None
+    """What copies the version in place of rclone. Refused on one machine."""
+
     logger: Given[Logger] = None
+    """Where Seldon's executor sends copies of requests and responses. No effect on one machine."""
 
 
 class Explainer(SeldonValue):
+    """A server that explains a predictor's answers."""
+
     type: Given[String] = None
+    """The method, such as AnchorTabular. Any is refused on one machine."""
+
     model_uri: Given[String] = None
+    """The folder of the explainer to serve."""
+
     service_account_name: Given[String] = None
+    """The account that fetches it."""
+
     container_spec: Given[FreeForm] = None
+    """The container that serves it."""
+
     config: Strings = Field(default_factory=dict)
+    """Settings of the method."""
+
     endpoint: Given[Endpoint] = None
+    """Where it answers."""
+
     env_secret_ref_name: Given[String] = None
+    """The Secret with rclone's settings for the remote in `modelUri`."""
+
     storage_initializer_image: Given[String] = None
+    """What copies it in place of rclone."""
+
     replicas: Given[Int32] = None
+    """How many pods."""
+
     init_parameters: Given[String] = None
+    """Arguments of the method, as JSON text."""
 
 
 class Ssl(SeldonValue):
+    """The certificate of a predictor's servers."""
+
     cert_secret_name: Given[String] = None
+    """The Secret with the certificate and its key."""
 
 
 class OrchestratorSpec(SeldonValue):
     """How Seldon's executor is run, where there is one."""
 
     resources: Given[FreeForm] = None
+    """What it may use."""
+
     env: tuple[EnvironmentVariable, ...] = ()
+    """Its environment variables."""
+
     replicas: Given[Int32] = None
+    """How many pods, where it runs in pods of its own."""
 
 
 class Predictor(SeldonValue):
     """One version of the model: what it serves, and its share of the requests."""
 
     name: String
+    """Its name, different from those of the other predictors: lower-case letters, digits and
+    '-'."""
+
     graph: PredictiveUnit
+    """What it serves."""
+
     component_specs: tuple[SeldonPodSpec, ...] = ()
+    """The pods of its containers. One machine runs the container of the graph's node."""
+
     replicas: Given[Int32] = None
+    """How many pods, 0 or more. Wins over the replicas of the deployment; 1 by default."""
+
     annotations: Strings = Field(default_factory=dict)
+    """Settings of Seldon's, by name. seldon.io/no-engine: "true" leaves out its executor, and one
+    machine requires it."""
+
     labels: Strings = Field(default_factory=dict)
+    """Labels of its pods. `version` is the predictor's name by default."""
+
     engine_resources: Given[FreeForm] = None
+    """What Seldon's old engine may use. No effect on one machine."""
+
     svc_orch_spec: Given[OrchestratorSpec] = None
+    """How Seldon's executor is run. No effect on one machine, which has none."""
+
     traffic: Given[Int32] = None
+    """Its weight: the share of the requests, in whole percent from 0 to 100. The weights of all
+    predictors that are no shadows sum to 100. Of a shadow, the share of which it gets copies; 100
+    by default."""
+
     explainer: Given[Explainer] = None
+    """A server that explains its answers. Refused on one machine if it has a type."""
+
     shadow: Bool = False
+    """Whether it gets copies of requests, and its answers are dropped."""
+
     ssl: Given[Ssl] = None
+    """The certificate of its servers. No effect on one machine."""
+
     progress_deadline_seconds: Given[Int32] = None
+    """How long Kubernetes waits for its pods before it calls them failed, in seconds. No effect on
+    one machine, which says so at once."""
 
     @property
     def containers(self) -> tuple[Container, ...]:
@@ -269,25 +282,36 @@ class Predictor(SeldonValue):
 
 
 class SeldonDeploymentSpec(SeldonValue):
+    """Versions of a model, and how they are asked."""
+
     name: Given[String] = None
+    """Has no meaning any more; metadata.name names the deployment."""
+
     predictors: tuple[Predictor, ...]
+    """The versions of the model that are served side by side, each with its weight."""
+
     oauth_key: Annotated[Given[String], Field(alias="oauth_key")] = None
+    """Of Seldon's old gateway. No effect on one machine."""
+
     oauth_secret: Annotated[Given[String], Field(alias="oauth_secret")] = None
+    """Of Seldon's old gateway. No effect on one machine."""
+
     annotations: Strings = Field(default_factory=dict)
+    """Settings of Seldon's, by name."""
+
     protocol: Given[String] = None
+    """How a model is asked: v2, also called kfserving, which is the only one on one machine,
+    tensorflow, or seldon, the default."""
+
     transport: Given[String] = None
+    """How requests arrive: rest, the default, or grpc, which one machine refuses: it serves both
+    in any case."""
+
     replicas: Given[Int32] = None
+    """How many pods each predictor has that does not say so itself, 0 or more; 1 by default."""
+
     server_type: Given[String] = None
-
-
-class ObjectMetadata(KubernetesValue):
-    name: String
-    namespace: Given[String] = None
-    labels: Strings = Field(default_factory=dict)
-    annotations: Strings = Field(default_factory=dict)
-    uid: Given[String] = None
-    generation: Given[Int64] = None
-    resource_version: Given[String] = None
+    """Where requests come from: rpc, the default, or kafka, which one machine refuses."""
 
 
 class SeldonDeployment(SeldonValue):

@@ -163,7 +163,7 @@ def _conditions(
             "status": (status := "True" if holds else "False"),
             **({"reason": reason} if reason else {}),
             **({"message": text} if text else {}),
-            "lastTransitionTime": since.get((name, status), _as_time(now)),
+            "lastTransitionTime": since.get((name, status), as_time(now)),
         }
         for name, (holds, reason, text) in (
             ("DeploymentsReady", deployments),
@@ -180,5 +180,6 @@ def _times_by_condition(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, 
             yield (each["type"], each["status"]), each["lastTransitionTime"]
 
 
-def _as_time(now: datetime) -> str:
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def as_time(time: datetime) -> str:
+    """Return a time as Kubernetes writes it: in UTC, in whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

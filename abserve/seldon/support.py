@@ -8,11 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from abserve.seldon.admission import UNKNOWN_IMPLEMENTATION, Faults, raise_all
+from abserve.seldon.admission import Faults, raise_all
 from abserve.seldon.faults import Fault
 from abserve.seldon.naming import NO_ENGINE, SERVICE_NAME
-from abserve.seldon.pods import pod_faults, unheeded_fields, unheeded_in_pods
-from abserve.seldon.resource import PredictiveUnit, SeldonDeployment
+from abserve.seldon.pods import IMAGE, pod_faults, unheeded_fields, unheeded_in_pods
+from abserve.seldon.prepackaged import (
+    BUILT_IN,
+    LOCAL_SERVERS,
+    has_implementation,
+    prepackaged_server,
+)
+from abserve.seldon.resource import PredictiveUnit, Predictor, SeldonDeployment
+from abserve.seldon.routing import heeded_annotations, routing_faults
 from abserve.weights import WHOLE
 
 _OPEN_PROTOCOLS = ("v2", "kfserving")
@@ -35,6 +42,7 @@ _HEEDED_IN_NODE = {
     "env_secret_ref_name", "storage_initializer_image",
 }  # fmt: skip
 _HEEDED_ANNOTATIONS = {NO_ENGINE, SERVICE_NAME}
+_OUR_ANNOTATIONS = ("seldon.io/", "abserve.io/")
 
 
 def supported(deployment: SeldonDeployment) -> tuple[str, ...]:
@@ -50,7 +58,8 @@ def supported(deployment: SeldonDeployment) -> tuple[str, ...]:
     InvalidManifestError
         If a client would get other answers than on Kubernetes. It carries all faults.
     """
-    raise_all(deployment, (_local_names, _local_settings, _local_predictors, pod_faults))
+    rules = (_local_names, _local_settings, _local_predictors, pod_faults, routing_faults)
+    raise_all(deployment, rules)
     return tuple(_warnings(deployment))
 
 
@@ -77,7 +86,7 @@ def _local_settings(deployment: SeldonDeployment) -> Faults:
         message = f"found {found}, expected v2: locally only the V2 protocol is served; change it"
         yield Fault("spec.protocol", message, "FieldValueNotSupported")
     if spec.transport == "grpc":
-        message = "found 'grpc', expected rest: the local gateway routes REST; remove it"
+        message = "found 'grpc', expected rest: both are served in any case; remove it"
         yield Fault("spec.transport", message, "FieldValueNotSupported")
     if spec.server_type == "kafka":
         message = "found 'kafka', expected rpc: there is no Kafka on one machine; remove it"
@@ -107,6 +116,7 @@ def _local_predictors(deployment: SeldonDeployment) -> Faults:
             message = f"found {predictor.explainer.type!r}: no explainer runs locally; remove it"
             yield Fault(f"{field}.explainer", message, "FieldValueForbidden")
         yield from _local_graph(f"{field}.graph", predictor.graph)
+        yield from _local_implementation(f"{field}.graph", predictor)
 
 
 def _local_graph(field: str, node: PredictiveUnit) -> Faults:
@@ -116,13 +126,6 @@ def _local_graph(field: str, node: PredictiveUnit) -> Faults:
     if node.type not in {None, "MODEL"}:
         message = f"found {node.type!r}, expected MODEL: nothing else runs locally; change it"
         yield Fault(f"{field}.type", message, "FieldValueNotSupported")
-    if node.implementation not in {None, UNKNOWN_IMPLEMENTATION}:
-        yield Fault(
-            f"{field}.implementation",
-            f"found {node.implementation!r}: prepackaged servers are not yet on the local "
-            "cluster; remove it and use a container with the image abserve/runtimes",
-            "FieldValueNotSupported",
-        )
     if not node.model_uri:
         message = "found nothing, expected the version's folder, such as s3://models/iris/v1"
         yield Fault(f"{field}.modelUri", f"{message}; add it", "FieldValueRequired")
@@ -139,8 +142,33 @@ def _local_graph(field: str, node: PredictiveUnit) -> Faults:
         yield Fault(f"{field}.storageInitializerImage", f"{message}; remove it",
                     "FieldValueForbidden")  # fmt: skip
     if node.endpoint and node.endpoint.type == "GRPC":
-        message = "found 'GRPC', expected REST: the local gateway routes REST; remove it"
+        message = "found 'GRPC', expected REST: both are served in any case; remove it"
         yield Fault(f"{field}.endpoint.type", message, "FieldValueNotSupported")
+
+
+def _local_implementation(field: str, predictor: Predictor) -> Faults:
+    node = predictor.graph
+    if node.implementation in BUILT_IN:
+        message = f"found {node.implementation!r}, which is part of Seldon's executor, and there is"
+        yield Fault(
+            f"{field}.implementation",
+            f"{message} none on one machine; use a container with the image {IMAGE}",
+            "FieldValueNotSupported",
+        )
+    elif has_implementation(node) and prepackaged_server(node) is None:
+        yield Fault(
+            f"{field}.implementation",
+            f"found {node.implementation!r}, expected {', '.join(LOCAL_SERVERS)}: no other "
+            "prepackaged server is on one machine; change it, or remove it and use a container "
+            f"with the image {IMAGE}",
+            "FieldValueNotSupported",
+        )
+    elif not has_implementation(node) and all(
+        each.name != node.name for each in predictor.containers
+    ):
+        # Seldon's webhook asks this of every implementation but an empty one.
+        message = f"found no container named {node.name!r}, which would serve the node; add it"
+        yield Fault(f"{field}.implementation", message, "FieldValueRequired")
 
 
 def _negative(field: str, replicas: int) -> Fault:
@@ -175,6 +203,15 @@ def _warnings(deployment: SeldonDeployment) -> Iterator[str]:
             "predictors answer it with 404; give all the same name"
         )
 
+    for predictor in deployment.spec.predictors:
+        server = prepackaged_server(predictor.graph)
+        if server is not None:
+            yield (
+                f"{server.name} loads {predictor.graph.model_uri} with joblib, which runs whatever "
+                "code the file holds, here as you and without a container; serve only what you "
+                "trust"
+            )
+
 
 def _unheeded(deployment: SeldonDeployment) -> Iterator[str]:
     for where, annotations in (
@@ -182,13 +219,13 @@ def _unheeded(deployment: SeldonDeployment) -> Iterator[str]:
         ("spec", deployment.spec.annotations),
     ):
         for name in annotations:
-            if name.startswith("seldon.io/"):
+            if name.startswith(_OUR_ANNOTATIONS) and name not in heeded_annotations(deployment):
                 yield f"{where}.annotations[{name}]"
     yield from unheeded_fields("spec", deployment.spec, _HEEDED_IN_SPEC)
     for index, predictor in enumerate(deployment.spec.predictors):
         field = f"spec.predictors[{index}]"
         for name in predictor.annotations:
-            if name.startswith("seldon.io/") and name not in _HEEDED_ANNOTATIONS:
+            if name.startswith(_OUR_ANNOTATIONS) and name not in _HEEDED_ANNOTATIONS:
                 yield f"{field}.annotations[{name}]"
         yield from unheeded_fields(field, predictor, _HEEDED_IN_PREDICTOR)
         yield from unheeded_fields(f"{field}.graph", predictor.graph, _HEEDED_IN_NODE)

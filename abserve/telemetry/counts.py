@@ -1,5 +1,6 @@
 """From the text a replica exposes to the counts of each version."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,12 +8,18 @@ from dataclasses import dataclass, field
 from prometheus_client.parser import text_string_to_metric_families
 
 from abserve.errors import TelemetryError
+from abserve.telemetry.drift import Drift
 from abserve.telemetry.histogram import Histogram
 
 _REQUESTS = "abserve_requests_total"
 _SECONDS = "abserve_inference_seconds_bucket"
 _FEEDBACK = "abserve_feedback_total"
+_DRIFT = "abserve_drift_psi"
+_DRIFT_ROWS = "abserve_drift_window_rows"
 _INFO = "abserve_model_info"
+_READ = (_REQUESTS, _SECONDS, _FEEDBACK, _DRIFT, _DRIFT_ROWS, _INFO)
+# Comments, and samples of other metrics: most of what a replica exposes, and slow to parse.
+_PASSED_OVER = re.compile(rf"(?!(?:{'|'.join(_READ)})\b)[a-zA-Z_:#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,8 @@ class VersionCounts:
     `n_rejected` requests were the client's fault (4xx), `n_failed` ours (5xx); both are part of
     `n_requests`. `n_correct` and `n_incorrect` count rows with ground truth. `seconds` holds the
     inference time of answered requests.
+
+    Counts are added with ``+`` over replicas, and taken from later ones with ``-``.
     """
 
     n_requests: int = 0
@@ -50,17 +59,57 @@ class VersionCounts:
             seconds=self.seconds + other.seconds,
         )
 
+    def __sub__(self, earlier: "VersionCounts") -> "VersionCounts":
+        return VersionCounts(
+            n_requests=self.n_requests - earlier.n_requests,
+            n_rejected=self.n_rejected - earlier.n_rejected,
+            n_failed=self.n_failed - earlier.n_failed,
+            n_correct=self.n_correct - earlier.n_correct,
+            n_incorrect=self.n_incorrect - earlier.n_incorrect,
+            seconds=self.seconds - earlier.seconds,
+        )
+
+    def follows(self, earlier: "VersionCounts") -> bool:
+        """Tell whether these can be the same replica's counts some time later: none fell."""
+        return (
+            self.n_requests >= earlier.n_requests
+            and self.n_rejected >= earlier.n_rejected
+            and self.n_failed >= earlier.n_failed
+            and self.n_correct >= earlier.n_correct
+            and self.n_incorrect >= earlier.n_incorrect
+            and self.seconds.follows(earlier.seconds)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaCounts:
     """What one replica counted.
 
     `version` is the one it serves, None if it serves none of this model; `by_version` may hold
-    others too, whose feedback happened to arrive here.
+    others too, whose feedback happened to arrive here. `drift` is that of the version it serves,
+    None until it has taken up rows or if it has nothing to compare them with.
     """
 
     version: str | None
     by_version: Mapping[str, VersionCounts]
+    drift: Drift | None = None
+
+    def since(self, earlier: "ReplicaCounts") -> dict[str, VersionCounts]:
+        """Return what the replica counted after `earlier`, by version.
+
+        A replica that was started again counts from nothing: if any count fell, all there is was
+        counted since.
+        """
+        none = VersionCounts()
+        restarted = any(
+            not self.by_version.get(version, none).follows(counts)
+            for version, counts in earlier.by_version.items()
+        )
+        before = {} if restarted else earlier.by_version
+        return {
+            version: counts - before.get(version, none)
+            for version, counts in self.by_version.items()
+        }
 
 
 def read_counts(exposition: str, model: str) -> ReplicaCounts:
@@ -80,9 +129,12 @@ def read_counts(exposition: str, model: str) -> ReplicaCounts:
     """
     by_outcome: dict[str, dict[str, int]] = defaultdict(dict)
     buckets: dict[str, dict[float, float]] = defaultdict(dict)
+    drift: dict[str, dict[str, float]] = defaultdict(dict)
+    drift_rows: dict[str, int] = {}
     served: str | None = None
+    lines = (line for line in exposition.split("\n") if not _PASSED_OVER.match(line))
     try:
-        for family in text_string_to_metric_families(exposition):
+        for family in text_string_to_metric_families("\n".join(lines)):
             for sample in family.samples:
                 if sample.labels.get("model") != model:
                     continue
@@ -91,6 +143,10 @@ def read_counts(exposition: str, model: str) -> ReplicaCounts:
                     by_outcome[version][sample.labels["outcome"]] = int(sample.value)
                 elif sample.name == _SECONDS:
                     buckets[version][float(sample.labels["le"])] = sample.value
+                elif sample.name == _DRIFT:
+                    drift[version][sample.labels["feature"]] = sample.value
+                elif sample.name == _DRIFT_ROWS:
+                    drift_rows[version] = int(sample.value)
                 elif sample.name == _INFO:
                     served = version
     except (ValueError, KeyError, OverflowError) as error:
@@ -102,7 +158,8 @@ def read_counts(exposition: str, model: str) -> ReplicaCounts:
         version: _counts(by_outcome[version], Histogram.from_buckets(buckets[version]))
         for version in sorted(by_outcome.keys() | buckets.keys())
     }
-    return ReplicaCounts(served, by_version)
+    n_rows = drift_rows.get(served or "", 0)
+    return ReplicaCounts(served, by_version, Drift(n_rows, drift[served or ""]) if n_rows else None)
 
 
 def add_counts(replicas: Iterable[ReplicaCounts]) -> dict[str, VersionCounts]:

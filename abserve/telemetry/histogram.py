@@ -41,6 +41,21 @@ class Histogram:
         added = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
         return Histogram(self.bounds, added)
 
+    def __sub__(self, earlier: "Histogram") -> "Histogram":
+        """Return what was observed after `earlier`, which this histogram `follows`."""
+        if not earlier.bounds:
+            return self
+        later = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
+        return Histogram(self.bounds, later)
+
+    def follows(self, earlier: "Histogram") -> bool:
+        """Tell whether this can be `earlier` after further observations."""
+        if not earlier.bounds:
+            return True
+        return self.bounds == earlier.bounds and all(
+            a >= b for a, b in zip(self.counts, earlier.counts, strict=True)
+        )
+
     def quantile(self, q: float) -> float | None:
         """Estimate a quantile, assuming observations lie evenly inside each bucket.
 

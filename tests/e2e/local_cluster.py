@@ -127,6 +127,8 @@ def running_cluster(home: Path, *arguments: str) -> Iterator[LocalCluster]:
     cluster = LocalCluster(home)
     if "--gateway-port" not in arguments:
         arguments = (*arguments, "--gateway-port", "0")
+    if "--console-port" not in arguments:
+        arguments = (*arguments, "--no-console")
     cluster.must("abserve", "up", "--detach", "--api-port", "0", *arguments)
     children = [psutil.Process(each["pid"]) for each in cluster.processes()]
     try:
@@ -155,6 +157,13 @@ def infer(url: str, row: list[float] | None = None, **fields: Any) -> requests.R
         **fields,
     }
     return requests.post(url, json=body, timeout=10)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_until(

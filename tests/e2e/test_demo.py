@@ -30,23 +30,24 @@ def test_the_demo_does_the_whole_loop_and_leaves_nothing(tmp_path: Path) -> None
     assert said.count("requests meanwhile, 0 failed") == 2
     assert "50/50" in said
     assert "since the change: v1" in said
-    assert not (tmp_path / "cluster.json").exists()
-    assert cluster.processes() == []
+    assert not (tmp_path / "demo" / "cluster.json").exists()
+    assert LocalCluster(tmp_path / "demo").processes() == []
 
 
 def test_the_demo_can_be_repeated_and_kept(repository: Path, tmp_path: Path) -> None:
-    cluster = LocalCluster(tmp_path)
+    demo = LocalCluster(tmp_path)
+    cluster = LocalCluster(tmp_path / "demo")
     url = repository.as_uri()
     try:
-        done = cluster.abserve("demo", "--requests", "100", "--keep", "--repository", url)
+        done = demo.abserve("demo", "--requests", "100", "--keep", "--repository", url)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "published before" in done.stdout
         assert infer(cluster.url()).json()["model_version"] == "v2"
         # Training goes to where the running cluster reads from, and finds the version taken.
         refused = cluster.abserve("train", "iris", "--version", "v1")
         assert url in refused.stderr
-        second = cluster.abserve("demo")
+        second = demo.abserve("demo")
         assert second.returncode == 1
-        assert "already running" in second.stderr
+        assert "still running" in second.stderr
     finally:
         cluster.must("abserve", "down")

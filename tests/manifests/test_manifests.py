@@ -6,19 +6,21 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from abserve.seldon import SeldonDeployment, admit, supported
+from tests.abserve.cluster.documents import seldon_deployment
+from tests.abserve.seldon.documents import document
+from tests.e2e.local_cluster import iris
+from tests.manifests.crd import crd_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
-CRD = ROOT.parent / "shared" / "contracts" / "seldondeployment-crd-v1.yaml"
-OVERLAYS = sorted(
-    each.parent.relative_to(MANIFESTS).as_posix()
-    for each in MANIFESTS.glob("overlays/**/kustomization.yaml")
+KUSTOMIZATIONS = sorted(
+    each.parent.relative_to(MANIFESTS).as_posix() for each in MANIFESTS.rglob("kustomization.yaml")
 )
+OVERLAYS = [each for each in KUSTOMIZATIONS if each.startswith("overlays/")]
 LOCAL = [each for each in OVERLAYS if each.startswith("overlays/local/")]
 
 
@@ -32,59 +34,22 @@ def rendered(folder: Path) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
-def deployments(overlay: str) -> list[dict[str, Any]]:
-    return [each for each in rendered(MANIFESTS / overlay) if each["kind"] == "SeldonDeployment"]
-
-
-def strict(schema: Any) -> Any:
-    """Return a CRD's schema as JSON Schema that refuses unknown fields, as kubectl does."""
-    if isinstance(schema, list):
-        return [strict(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {key: strict(each) for key, each in schema.items()}
-    if schema.get("x-kubernetes-int-or-string"):
-        # Beside the extension the CRD repeats it as anyOf, and some fields add a pattern, which
-        # JSON Schema asks of strings only, as Kubernetes does.
-        result["type"] = ["integer", "string"]
-        result.pop("anyOf", None)
-    if schema.get("nullable") and isinstance(result.get("type"), str):
-        result["type"] = [result["type"], "null"]
-    if (
-        "properties" in schema
-        and "additionalProperties" not in schema
-        and not schema.get("x-kubernetes-preserve-unknown-fields")
-    ):
-        result["additionalProperties"] = False
-    return result
-
-
-@pytest.fixture(scope="module")
-def validator() -> jsonschema.Draft202012Validator:
-    if not CRD.exists():
-        pytest.skip(f"the SeldonDeployment CRD is not at {CRD}")
-    versions = yaml.safe_load(CRD.read_text())["spec"]["versions"]
-    schema = next(each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1")
-    schema = strict(schema)
-    # The CRD leaves metadata to Kubernetes.
-    schema["properties"]["metadata"] = {"type": "object"}
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
-
-
-def faults(validator: jsonschema.Draft202012Validator, document: Any) -> list[str]:
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+def deployments(folder: str) -> list[dict[str, Any]]:
+    return [each for each in rendered(MANIFESTS / folder) if each["kind"] == "SeldonDeployment"]
 
 
 def test_there_are_overlays() -> None:
     assert "overlays/local/iris" in OVERLAYS
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_fits_the_real_crd(
-    validator: jsonschema.Draft202012Validator, overlay: str
-) -> None:
-    assert [fault for each in deployments(overlay) for fault in faults(validator, each)] == []
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_what_we_ship_fits_the_real_crd(folder: str) -> None:
+    assert [fault for each in deployments(folder) for fault in crd_faults(each)] == []
+
+
+@pytest.mark.parametrize("document", [document(), seldon_deployment(), iris()])
+def test_what_tests_apply_fits_the_real_crd(document: dict[str, Any]) -> None:
+    assert crd_faults(document) == []
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -148,22 +113,20 @@ def test_a_pod_of_iris_keeps_to_the_restricted_profile() -> None:
         }
 
 
-def test_the_crd_refuses_what_it_should(validator: jsonschema.Draft202012Validator) -> None:
+def test_the_crd_refuses_what_it_should() -> None:
     (iris,) = deployments("overlays/local/iris")
     wrong = deepcopy(iris)
     wrong["spec"]["predictors"][0]["traffic"] = "90"
     wrong["spec"]["predictors"][1]["graph"]["modelURI"] = "s3://models/iris/v2"
-    assert len(faults(validator, wrong)) == 2
+    assert len(crd_faults(wrong)) == 2
 
 
-def test_numbers_and_strings_are_both_taken_where_kubernetes_takes_both(
-    validator: jsonschema.Draft202012Validator,
-) -> None:
+def test_numbers_and_strings_are_both_taken_where_kubernetes_takes_both() -> None:
     (iris,) = deployments("overlays/local/iris")
     pod = iris["spec"]["predictors"][0]["componentSpecs"][0]
     pod["pdbSpec"] = {"maxUnavailable": "10%", "minAvailable": 1}
     pod["metadata"] = {"creationTimestamp": None}
     pod["spec"]["containers"][0]["resources"]["limits"] = {"cpu": 1, "memory": "1Gi"}
-    assert faults(validator, iris) == []
+    assert crd_faults(iris) == []
     pod["spec"]["containers"][0]["resources"]["limits"] = {"memory": "1 Gigabyte"}
-    assert len(faults(validator, iris)) == 1
+    assert len(crd_faults(iris)) == 1

@@ -2,15 +2,22 @@
 
 ::
 
-    kubectl ──TLS, token──> server   who may ask, which path, which format
+    kubectl ──TLS, token──> server       who may ask, and who answers which path
                               │
-                              ├── kinds      what exists: SeldonDeployments, Secrets, Pods, ...
-                              ├── admission  what may be stored
-                              ├── patches    how a change is written
-                              ├── tables     how kubectl shows it
-                              └── store      objects, versions, watches
+                              ├── kinds, openapi, schemas   what exists, and what it is made of
+                              ├── reading                   get, list, watch
+                              │     └── selectors, tables
+                              ├── writing                   create, replace, patch, apply, delete
+                              │     ├── bodies, options     what is sent, and how it is meant
+                              │     ├── patches, parts      what becomes of the object
+                              │     ├── field_validation    what nobody knows is refused
+                              │     └── field_managers      who owns which field: managed_fields
+                              ├── pods, logs                what a pod alone has
+                              ├── reviews                   who am I, may I
+                              └── store                     objects, versions, watches
 
-The controller reads and writes the same store; nothing else changes what runs.
+What may be stored is not decided here: `abserve.cluster.admission` says so. The controller reads
+and writes the same store; nothing else changes what runs.
 """
 
 from abserve.cluster.api.kinds import KINDS, Kind

@@ -7,7 +7,7 @@ these commands send.
 
 import base64
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from abserve.cluster.api.status import ApiError
@@ -48,23 +48,26 @@ def decode(body: bytes) -> dict[str, Any]:
         }
     # A number where bytes belong has neither a length nor text.
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ApiError(400, f"the body is damaged protobuf: {error!r}") from error
+        # The error's own text may repeat the body, which may hold what is secret.
+        raise ApiError(400, f"the body is damaged protobuf: {type(error).__name__}") from error
 
 
 def _metadata(fields: _Fields) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         name: _text(fields[number])
-        for number, name in ((1, "name"), (3, "namespace"), (6, "resourceVersion"))
-        if fields[number] and _text(fields[number])
+        for number, name in (
+            (1, "name"),
+            (2, "generateName"),
+            (3, "namespace"),
+            (5, "uid"),
+            (6, "resourceVersion"),
+        )
+        if _text(fields[number])
     }
     for number, name in ((11, "labels"), (12, "annotations")):
         if fields[number]:
             metadata[name] = _map(fields[number], bytes.decode)
     return metadata
-
-
-def _namespace(_: _Fields) -> dict[str, Any]:
-    return {}
 
 
 def _secret(fields: _Fields) -> dict[str, Any]:
@@ -79,16 +82,46 @@ def _config_map(fields: _Fields) -> dict[str, Any]:
     return {"data": _map(fields[2], bytes.decode)}
 
 
+def _access_review(fields: _Fields) -> dict[str, Any]:
+    spec = _fields(fields[2][0])
+    names = ("namespace", "verb", "group", "version", "resource", "subresource", "name")
+    found = {
+        name: _texts(_fields(spec[number][0]), each)
+        for number, name, each in (
+            (1, "resourceAttributes", names),
+            (2, "nonResourceAttributes", ("path", "verb")),
+        )
+        if spec[number]
+    }
+    return {"spec": found}
+
+
+def _rules_review(fields: _Fields) -> dict[str, Any]:
+    return {"spec": _texts(_fields(fields[2][0]), ("namespace",))}
+
+
+def _nothing(_: _Fields) -> dict[str, Any]:
+    return {}
+
+
 _KINDS: dict[str, Callable[[_Fields], dict[str, Any]]] = {
-    "Namespace": _namespace,
+    "Namespace": _nothing,
     "Secret": _secret,
     "ConfigMap": _config_map,
+    "SelfSubjectReview": _nothing,
+    "SelfSubjectAccessReview": _access_review,
+    "SelfSubjectRulesReview": _rules_review,
 }
 
 
 def _map(entries: list[bytes], convert: Callable[[bytes], str]) -> dict[str, str]:
     pairs = (_fields(entry) for entry in entries)
     return {_text(pair[1]): convert(pair[2][0] if pair[2] else b"") for pair in pairs}
+
+
+def _texts(fields: _Fields, names: Sequence[str]) -> dict[str, str]:
+    """Return the texts of a message whose fields are numbered in the order of `names`."""
+    return {name: _text(fields[number]) for number, name in enumerate(names, start=1)}
 
 
 def _text(values: list[bytes]) -> str:

@@ -1,14 +1,34 @@
 """Which objects of a list a client wants: label selectors and field selectors."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from abserve.cluster.api.kinds import EVENT, NAMESPACE, POD, SECRET, Kind
 from abserve.cluster.api.status import ApiError
 
 Test = Callable[[dict[str, Any]], bool]
 
-_SET = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<word>in|notin)\s+\((?P<values>[^()]*)\)\s*$")
+_FIELDS = ("metadata.name", "metadata.namespace")
+_FIELDS_OF: Mapping[Kind, Sequence[str]] = {
+    EVENT: (
+        "involvedObject.apiVersion",
+        "involvedObject.fieldPath",
+        "involvedObject.kind",
+        "involvedObject.name",
+        "involvedObject.namespace",
+        "involvedObject.resourceVersion",
+        "involvedObject.uid",
+        "reason",
+        "type",
+    ),
+    NAMESPACE: ("status.phase",),
+    POD: ("spec.nodeName", "spec.restartPolicy", "status.phase", "status.podIP"),
+    SECRET: ("type",),
+}
+"""What Kubernetes selects by, in all kinds and in some."""
+
+_SET = re.compile(r"^\s*(?P<key>[^\s!=,()]+)\s+(?P<word>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
 _EQUAL = re.compile(
     r"^\s*(?P<key>[^\s!=,()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s!=,()]*)\s*$"
 )
@@ -32,19 +52,25 @@ def label_selector(text: str) -> Test:
     return matches
 
 
-def field_selector(text: str) -> Test:
-    """Return the test for a field selector: ``metadata.name=iris``, ``a.b!=c``.
+def field_selector(kind: Kind, text: str) -> Test:
+    """Return the test for a field selector: ``metadata.name=iris``, ``type!=Normal``.
 
     Raises
     ------
     ApiError
-        400 if it is none.
+        400 if it is none, or names a field that Kubernetes does not select objects of `kind` by.
     """
+    known = (*_FIELDS, *_FIELDS_OF.get(kind, ()))
     tests: list[Test] = []
     for part in _split(text):
         found = _EQUAL.match(part)
         if found is None:
             raise ApiError(400, f"field selector {part!r} is not FIELD=VALUE or FIELD!=VALUE")
+        if found["key"] not in known:
+            raise ApiError(
+                400,
+                f"field label not supported: {found['key']}; expected one of {', '.join(known)}",
+            )
         tests.append(_field_test(found["key"], found["operator"] == "!=", found["value"]))
     return lambda document: all(test(document) for test in tests)
 

@@ -75,6 +75,16 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[dict[str, str]]) 
     )
 
 
+def conflict(resource: str, group: str, name: str, why: str) -> ApiError:
+    """Return the refusal of a change to something else than what its sender has seen."""
+    qualified = f"{resource}.{group}" if group else resource
+    return ApiError(
+        409,
+        f'Operation cannot be fulfilled on {qualified} "{name}": {why}',
+        details={"name": name, "group": group, "kind": resource},
+    )
+
+
 def deleted(resource: str, group: str, name: str, uid: str) -> dict[str, Any]:
     return {
         "kind": "Status",

@@ -3,7 +3,7 @@
 The rules are those of Kubernetes: `resourceVersion` counts all changes, `generation` counts the
 changes of `spec`, an update that names an old version is a conflict, and whoever watches from a
 version on sees every later change in order. Everything runs on one event loop, so no change can
-come between the lines of a method.
+come between the lines of a method. A change is on disk before anybody is told of it.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from abserve.cluster.api.kinds import Kind
-from abserve.cluster.api.status import ApiError, not_found
+from abserve.cluster.api.status import ApiError, conflict, not_found
+from abserve.cluster.state import State
 
 Document = dict[str, Any]
 Change = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -36,18 +37,23 @@ class Event:
 
 
 class Store:
-    """The objects of one cluster, in memory.
+    """The objects of one cluster.
 
     Parameters
     ----------
     now : callable
         Returns the time of a change, in UTC.
+    state : State, optional
+        Keeps them, and has those of an earlier cluster; by default nothing outlives the store.
     """
 
-    def __init__(self, now: Callable[[], datetime.datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime.datetime], state: State | None = None) -> None:
         self._now = now
-        self._objects: dict[tuple[str, str, str], Document] = {}
-        self._version = 0
+        self._state = state or State()
+        self._objects: dict[tuple[str, str, str], Document] = dict(self._state.objects())
+        self._version = self._state.version
+        # Nobody can be told of the changes up to here.
+        self._first_version = self._version
         self._changes: deque[Event] = deque(maxlen=_REMEMBERED_CHANGES)
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,11 +129,12 @@ class Store:
         stored = copy.deepcopy(document)
         seen = stored["metadata"].get("resourceVersion")
         if seen and seen != current["metadata"]["resourceVersion"]:
-            raise ApiError(
-                409,
-                f"Operation cannot be fulfilled on {kind.plural} {key[2]!r}: the object has been "
-                "modified; please apply your changes to the latest version and try again",
-                details={"name": key[2], "group": kind.group, "kind": kind.plural},
+            raise conflict(
+                kind.plural,
+                kind.group,
+                key[2],
+                "the object has been modified; please apply your changes to the latest version "
+                "and try again",
             )
         for field in ("uid", "creationTimestamp", "generation", "resourceVersion"):
             if field in current["metadata"]:
@@ -148,7 +155,9 @@ class Store:
         """
         document = self.get(kind, namespace, name)
         if not dry_run:
-            del self._objects[_key(kind, namespace, name)]
+            key = _key(kind, namespace, name)
+            self._state.keep(key, None, self._version + 1)
+            del self._objects[key]
             self._version += 1
             document["metadata"]["resourceVersion"] = str(self._version)
             self._announce(Event(self._version, "DELETED", kind, document))
@@ -164,7 +173,8 @@ class Store:
             whoever watches is too slow.
         """
         while True:
-            if self._changes and since + 1 < self._changes[0].version:
+            oldest = self._changes[0].version - 1 if self._changes else self._first_version
+            if since < oldest:
                 raise ApiError(
                     410, f"version {since} is too old; list again, then watch from there"
                 )
@@ -187,8 +197,10 @@ class Store:
         dry_run: bool,
     ) -> Document:
         if not dry_run:
+            stored["metadata"]["resourceVersion"] = str(self._version + 1)
+            kept = None if kind.derived else stored
+            self._state.keep(key, kept, self._version + 1)
             self._version += 1
-            stored["metadata"]["resourceVersion"] = str(self._version)
             self._objects[key] = stored
             self._announce(Event(self._version, change, kind, copy.deepcopy(stored)))
         return copy.deepcopy(stored)

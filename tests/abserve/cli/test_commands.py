@@ -3,10 +3,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from abserve import __version__
+from abserve.cluster.api import Store
+from abserve.cluster.api.kinds import SELDON_DEPLOYMENT
 from tests.abserve.cli.conftest import Run
 from tests.abserve.promotion.local_api import LocalApi, do_nothing, fail
 from tests.abserve.telemetry.replica import Replica
@@ -14,6 +17,12 @@ from tests.abserve.telemetry.replica import Replica
 ROOT = Path(__file__).parents[3]
 ABSERVE = Path(sys.executable).with_name("abserve")
 HERE = "http://127.0.0.1:8080"
+PROGRESS = {"state": "Creating", "description": "candidate: copying s3://models/iris/v2"}
+
+
+def begin(store: Store, changed: dict[str, Any]) -> None:
+    """Begin to serve the deployment, and come no further."""
+    store.update(SELDON_DEPLOYMENT, {**changed, "status": PROGRESS})
 
 
 def test_without_a_command_the_commands_are_listed(abserve: Run) -> None:
@@ -31,8 +40,14 @@ def test_it_says_its_version(abserve: Run) -> None:
     "arguments",
     [
         ["deploy"],
-        ["status"],
         ["status", "iris", "--jason"],
+        ["status", "iris", "--all-namespaces"],
+        ["logs"],
+        ["logs", "iris", "--tail", "-1"],
+        ["logs", "iris", "--system"],
+        ["logs", "--system", "--previous"],
+        ["completion", "tcsh"],
+        ["up", "--json"],
         ["weights", "iris"],
         ["weights", "iris", "baseline=100", "--timeout", "0"],
         ["weights", "iris", "baseline=100", "--timeout", "soon"],
@@ -47,6 +62,20 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(arguments: list[str], abs
     ended = abserve(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert "Error: " in ended.err
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [(["statsu"], "status"), (["wieghts"], "weights"), (["status", "--jason"], "--json")],
+    ids=["statsu", "wieghts", "--jason"],
+)
+def test_what_was_meant_is_told(misspelt: list[str], meant: str, abserve: Run) -> None:
+    assert f"Did you mean '{meant}'?" in abserve(*misspelt).err
+
+
+def test_a_misspelt_deployment_is_told_with_what_was_meant(api: LocalApi, on_cluster: Run) -> None:
+    api.apply()
+    assert "Did you mean 'iris'?" in on_cluster("status", "irsi").err
 
 
 @pytest.mark.parametrize("given", ["baseline", "baseline=", "=90", "baseline=half", "baseline=-"])
@@ -105,6 +134,40 @@ def test_weights_that_are_not_in_force_in_time_end_with_1(api: LocalApi, on_clus
     ended = on_cluster("weights", "iris", "baseline=50", "candidate=50", "--timeout", "1")
     assert (ended.code, ended.out) == (1, "")
     assert "after 1 s" in ended.err
+
+
+def test_new_weights_are_told_to_machines(api: LocalApi, on_cluster: Run) -> None:
+    api.apply()
+    ended = on_cluster("weights", "iris", "baseline=50", "candidate=50", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out) == {
+        "name": "iris",
+        "namespace": "shop",
+        "weights": {"baseline": 50, "candidate": 50},
+    }
+
+
+def test_what_is_waited_for_is_told_in_the_clusters_words(api: LocalApi, on_cluster: Run) -> None:
+    api.apply()
+    api.operator = begin
+    ended = on_cluster("weights", "iris", "baseline=50", "candidate=50", "--timeout", "1")
+    assert ended.code == 1
+    assert "iris: Creating, candidate: copying s3://models/iris/v2\n" in ended.err
+
+
+def test_a_promotion_is_told_to_machines_and_its_steps_on_stderr(
+    api: LocalApi, on_cluster: Run
+) -> None:
+    api.apply()
+    ended = on_cluster("promote", "iris", "--json")
+    assert json.loads(ended.out) == {
+        "name": "iris",
+        "namespace": "shop",
+        "variant": "baseline",
+        "model_uri": "s3://models/iris/v2",
+        "weight": 100,
+    }
+    assert ended.err.startswith("sending all requests to candidate\n")
 
 
 def test_a_promotion_tells_its_steps_and_what_serves_then(api: LocalApi, on_cluster: Run) -> None:
@@ -182,6 +245,54 @@ def test_the_status_for_machines_is_the_same_and_nothing_else(
     assert (candidate["version"], candidate["ready"]) == (None, False)
 
 
+def test_without_a_name_all_deployments_of_the_namespace_are_listed(
+    api: LocalApi, on_cluster: Run, home: Path
+) -> None:
+    api.apply()
+    api.publish_gateway(HERE)
+    ended = on_cluster("status")
+    assert (ended.code, ended.err) == (0, "")
+    assert [" ".join(line.split()) for line in ended.out.splitlines()] == [
+        f"no local cluster is running in {home}",
+        f"Kubernetes API: {api.url}",
+        f"gateway: {HERE}",
+        "",
+        "name state predictors",
+        "iris Available baseline 90 %, candidate 10 %",
+    ]
+
+
+def test_the_deployments_of_all_namespaces_can_be_listed(api: LocalApi, on_cluster: Run) -> None:
+    api.apply()
+    assert on_cluster("-n", "other", "status").out.endswith(
+        "there is no SeldonDeployment in namespace other\n"
+    )
+    last = on_cluster("-n", "other", "status", "-A").out.splitlines()[-1]
+    assert last.split()[:3] == ["shop", "iris", "Available"]
+
+
+def test_the_list_for_machines_is_the_same_and_nothing_else(api: LocalApi, on_cluster: Run) -> None:
+    api.apply()
+    api.publish_gateway(HERE)
+    assert json.loads(on_cluster("status", "--json").out) == {
+        "server": api.url,
+        "namespace": "shop",
+        "local_cluster": None,
+        "gateway": HERE,
+        "console": None,
+        "deployments": [
+            {
+                "name": "iris",
+                "namespace": "shop",
+                "state": "Available",
+                "description": "",
+                "weights": {"baseline": 90, "candidate": 10},
+                "shadow": None,
+            }
+        ],
+    }
+
+
 def test_the_gateway_can_be_given(api: LocalApi, on_cluster: Run) -> None:
     api.apply()
     api.publish_gateway(HERE)
@@ -207,6 +318,10 @@ def test_the_local_cluster_is_found_in_its_home(api: LocalApi, abserve: Run, hom
 
 def test_where_nothing_runs_there_is_nothing_to_stop(abserve: Run, home: Path) -> None:
     assert abserve("down") == (0, f"no local cluster is running in {home}\n", "")
+
+
+def test_that_nothing_runs_is_told_to_machines(abserve: Run, home: Path) -> None:
+    assert json.loads(abserve("down", "--json").out) == {"home": str(home), "stopped": False}
 
 
 def test_stopping_what_does_not_run_leaves_no_folder(abserve: Run, home: Path) -> None:

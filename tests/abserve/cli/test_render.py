@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from abserve.cli.render import milliseconds, share, status_table
-from abserve.promotion import DeploymentStatus, PredictorStatus
+from abserve.cli.render import deployments_table, milliseconds, share, status_table
+from abserve.promotion import DeploymentStatus, DeploymentSummary, PredictorStatus
 from abserve.telemetry import Histogram, VersionCounts
 
 HEADINGS = "predictor version weight ready requests errors p50 ms p99 ms accuracy feedback"
@@ -41,7 +41,7 @@ def test_a_row_says_who_serves_how_much_and_how_well() -> None:
 
 def test_what_is_unknown_is_a_dash() -> None:
     unknown = PredictorStatus("baseline", None, 90, False, 0, 0, VersionCounts())
-    assert " ".join(shown(unknown)[2].split()) == "baseline - 90 % 0/0 0 0 - - - 0"
+    assert " ".join(shown(unknown)[2].split()) == "baseline - 90 % 0/0 - - - - - -"
 
 
 def test_a_shadow_has_no_weight_and_the_share_it_gets_copies_of_stands_below() -> None:
@@ -78,6 +78,25 @@ def test_a_description_is_shown_as_it_is() -> None:
 
 def test_without_a_description_the_table_ends_with_its_last_row() -> None:
     assert shown(BASELINE)[-1].startswith("baseline")
+
+
+def listed(*, everywhere: bool) -> list[str]:
+    iris = DeploymentSummary("iris", "shop", "Creating", "a: starting [1]", {"a": 90, "b": 10}, "c")
+    file = io.StringIO()
+    Console(file=file, width=80).print(deployments_table([iris], everywhere=everywhere))
+    return [" ".join(line.split()) for line in file.getvalue().splitlines()]
+
+
+def test_a_list_has_a_row_for_each_deployment_and_what_holds_it_up_below() -> None:
+    assert listed(everywhere=False) == [
+        "name state predictors",
+        "iris Creating a 90 %, b 10 %, c shadow",
+        "a: starting [1]",
+    ]
+
+
+def test_a_list_of_all_namespaces_names_them() -> None:
+    assert listed(everywhere=True)[1].startswith("shop iris Creating")
 
 
 def test_times_are_told_in_milliseconds() -> None:

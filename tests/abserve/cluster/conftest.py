@@ -1,3 +1,4 @@
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,10 +7,11 @@ import pytest
 from abserve.cluster.admission import admission
 from abserve.cluster.api import Store
 from abserve.cluster.api.kinds import NAMESPACE, POD
+from abserve.cluster.api.logs import LogOptions
 from abserve.cluster.api.server import Api
 from abserve.cluster.home import Home
 from tests.abserve.cluster.asgi import TOKEN, Client
-from tests.abserve.cluster.documents import namespace, pod
+from tests.abserve.cluster.documents import Document, namespace, pod
 
 NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -17,9 +19,17 @@ NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 class TwoLinePods:
     """Pods that all have said two lines, and answer on one port with the path they were asked."""
 
-    def logs(self, namespace: str, name: str, n_lines: int | None) -> str:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def log(self, namespace: str, name: str, options: LogOptions) -> AsyncIterator[bytes]:
         lines = [f"{namespace}/{name} started\n", f"{namespace}/{name} ready\n"]
-        return "".join(lines if n_lines is None else lines[len(lines) - n_lines :])
+        n_lines = len(lines) if options.tail_lines is None else options.tail_lines
+        for line in lines[len(lines) - n_lines :]:
+            yield line.encode()
+
+    def delete(self, namespace: str, name: str) -> Document:
+        return self._store.delete(POD, namespace, name)
 
     async def proxy(
         self, namespace: str, name: str, port: int | None, path: str
@@ -39,7 +49,7 @@ async def client(store: Store) -> Client:
     for name in ("default", "shop"):
         store.create(NAMESPACE, namespace(name))
     store.create(POD, pod("iris-0"))
-    return Client(Api(store, TOKEN, admission, TwoLinePods(), lambda: NOW).app)
+    return Client(Api(store, TOKEN, admission, TwoLinePods(store), lambda: NOW).app)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from abserve.cluster.admission import admission
-from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, SELDON_DEPLOYMENT
+from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, SELDON_DEPLOYMENT, Kind
 from abserve.cluster.api.status import ApiError
 from tests.abserve.cluster.documents import config_map, namespace, secret, seldon_deployment
 
@@ -64,14 +64,40 @@ def test_text_of_a_secret_is_stored_as_base64() -> None:
 
 @pytest.mark.parametrize("data", [{"a": 5}, {"a": None}, ["a"], "a"])
 def test_a_config_map_maps_strings_to_strings(data: Any) -> None:
-    with pytest.raises(ApiError, match="quote its values") as caught:
+    with pytest.raises(ApiError, match=r"data.*: found .*, expected") as caught:
         admission(CONFIG_MAP, {**config_map("colours"), "data": data})
     assert caught.value.code == 422
 
 
 def test_a_config_map_may_be_empty() -> None:
-    document = {"metadata": {"name": "colours"}}
+    document = config_map("colours")
+    del document["data"]
     assert admission(CONFIG_MAP, document) == (document, ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        (CONFIG_MAP, config_map("colours")),
+        (SECRET, secret(a="YQ==")),
+        (NAMESPACE, namespace("shop")),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_right_spelling(
+    kind: Kind, document: dict[str, Any]
+) -> None:
+    document["metadata"] = {**document["metadata"], "lables": {}}
+    with pytest.raises(ApiError, match=r"metadata.lables: .*; did you mean labels\?") as caught:
+        admission(kind, document)
+    assert caught.value.code == 422
+
+
+@pytest.mark.parametrize("field", ["data", "stringData"])
+@pytest.mark.parametrize("value", [{"pin": 271828}, {"pin": ["271828"]}, "271828", ["271828"]])
+def test_the_refusal_of_a_secret_does_not_tell_it(field: str, value: Any) -> None:
+    with pytest.raises(ApiError, match=field) as caught:
+        admission(SECRET, {**secret(), field: value})
+    assert "271828" not in str(caught.value.status)
 
 
 def test_a_namespace_is_active_at_once() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from abserve.cluster.certificates import Certificate, make_certificate
+from abserve.cluster.certificates import Certificate, kept_certificate, make_certificate
 
 
 @pytest.fixture
@@ -65,3 +65,26 @@ def test_the_certificate_outlives_a_clock_set_back_and_a_long_run(tmp_path: Path
 def test_each_start_makes_a_new_key(tmp_path: Path) -> None:
     first = make_certificate(tmp_path, datetime.now(UTC)).key.read_bytes()
     assert make_certificate(tmp_path, datetime.now(UTC)).key.read_bytes() != first
+
+
+def test_a_certificate_is_kept_while_it_is_good(certificate: Certificate, tmp_path: Path) -> None:
+    before = certificate.certificate.read_bytes()
+    assert kept_certificate(tmp_path, datetime.now(UTC)) == certificate
+    assert certificate.certificate.read_bytes() == before
+
+
+@pytest.mark.parametrize("days", [-2, 340, 400])
+def test_a_certificate_that_is_not_good_for_a_month_is_made_anew(
+    certificate: Certificate, tmp_path: Path, days: int
+) -> None:
+    before = certificate.certificate.read_bytes()
+    kept_certificate(tmp_path, datetime.now(UTC) + timedelta(days=days))
+    assert certificate.certificate.read_bytes() != before
+
+
+@pytest.mark.parametrize("damaged", ["api.crt", "api.key"])
+def test_a_certificate_that_lost_a_file_is_made_anew(
+    certificate: Certificate, tmp_path: Path, damaged: str
+) -> None:
+    (tmp_path / damaged).unlink()
+    shake_hands(kept_certificate(tmp_path, datetime.now(UTC)), certificate, "localhost")

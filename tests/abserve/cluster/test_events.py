@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 from abserve.cluster.api import Store
 from abserve.cluster.api.kinds import EVENT, SELDON_DEPLOYMENT
-from abserve.cluster.events import record_event
+from abserve.cluster.events import pod_events, record_event
 from tests.abserve.cluster.documents import Document, seldon_deployment
 
 NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -47,3 +47,67 @@ async def test_the_oldest_events_make_room_for_new_ones(store: Store) -> None:
     messages = {event["message"] for event in store.list(EVENT)}
     assert len(messages) == 200
     assert "change 0" not in messages
+
+
+async def test_the_same_of_a_later_object_of_the_name_is_another_event(store: Store) -> None:
+    about = stored(store)
+    record_event(store, about, "Normal", "Available", "serving", NOW)
+    store.delete(SELDON_DEPLOYMENT, "default", "iris")
+    record_event(store, stored(store), "Normal", "Available", "serving", NOW)
+    assert [event["count"] for event in store.list(EVENT)] == [1, 1]
+
+
+async def test_events_are_listed_in_the_order_they_first_happened(store: Store) -> None:
+    about = stored(store)
+    for reason in ("Created", "Started", "BackOff"):
+        record_event(store, about, "Normal", reason, "", NOW)
+    assert [event["reason"] for event in store.list(EVENT)] == ["Created", "Started", "BackOff"]
+
+
+async def test_a_very_long_message_is_cut(store: Store) -> None:
+    record_event(store, stored(store), "Warning", "BackOff", "x" * 2000, NOW)
+    message = store.list(EVENT)[0]["message"]
+    assert len(message) == 1024
+    assert message.endswith("x...")
+
+
+def pod(**statuses: Document) -> Document:
+    """Return a Pod whose server has run once, and is in the given states now."""
+    usual = {"name": "iris", "restartCount": 0, "state": {"running": {}}, "lastState": {}}
+    return {
+        "metadata": {"name": "iris-0"},
+        "status": {"initContainerStatuses": [], "containerStatuses": [{**usual, **statuses}]},
+    }
+
+
+def crash_loop(reason: str) -> Document:
+    return {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 2s"}},
+        "lastState": {"terminated": {"reason": reason, "message": "it said no"}},
+    }
+
+
+def test_a_crash_is_a_back_off_with_what_was_said() -> None:
+    expected = (
+        "Warning",
+        "BackOff",
+        "Back-off restarting failed container iris in pod iris-0: it said no",
+    )
+    assert list(pod_events(pod(), pod(**crash_loop("Error")))) == [expected]
+
+
+def test_a_server_that_is_never_ready_is_unhealthy_and_killed() -> None:
+    told = pod_events(pod(), pod(**crash_loop("Unhealthy")))
+    assert [reason for _, reason, _ in told] == ["Unhealthy", "Killing", "BackOff"]
+
+
+def test_a_container_that_lacks_something_has_failed() -> None:
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": "no Secret"}}
+    told = list(pod_events(pod(), pod(state=waiting)))
+    assert told == [("Warning", "Failed", "Error: no Secret")]
+
+
+def test_a_restart_within_the_second_is_still_a_start() -> None:
+    running = {"running": {"startedAt": "2024-05-01T12:00:00Z"}}
+    told = pod_events(pod(state=running), pod(state=running, restartCount=1))
+    assert [reason for _, reason, _ in told] == ["Created", "Started"]

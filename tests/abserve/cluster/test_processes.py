@@ -156,6 +156,30 @@ async def test_the_last_words_of_a_process_that_logs_json_are_its_messages(
     assert child.last_words() == 'one | {"a": 1} | two'
 
 
+async def test_what_a_killed_process_started_does_not_outlive_it(starter: Starter) -> None:
+    child = await starter.start(DEAF_PARENT)
+    grandchild = psutil.Process(int(await starter.until_said()))
+    psutil.Process(child.pid).kill()
+    await child.wait()
+    grandchild.wait(GRACE_SECONDS)
+
+
+async def test_the_first_exception_of_a_log_is_told_whatever_was_said_after_it(
+    starter: Starter,
+) -> None:
+    code = "import traceback\ntry: {}['a']\nexcept KeyError: traceback.print_exc()\nprint('bye')"
+    child = await starter.start([sys.executable, "-S", "-u", "-c", code])
+    await child.wait()
+    assert child.first_exception() == "KeyError: 'a'"
+    assert child.last_words().endswith("bye")
+
+
+async def test_a_log_without_a_traceback_tells_of_no_exception(starter: Starter) -> None:
+    child = await starter.start(saying("KeyError: 'a'"))
+    await child.wait()
+    assert child.first_exception() == ""
+
+
 async def test_a_process_that_said_nothing_has_no_last_words(starter: Starter) -> None:
     child = await starter.start(SLEEP)
     assert child.last_words() == ""
@@ -235,3 +259,72 @@ def test_a_process_that_took_over_the_number_is_left_alone(leave_behind: Leaves)
     record = record_of("child", process.pid)
     stop_recorded([record.model_copy(update={"started": record.started - 60})])
     assert record.find() is not None
+
+
+async def test_what_an_earlier_cluster_left_is_taken_over_with_its_details(
+    leave_behind: Leaves, home: Home
+) -> None:
+    record = record_of("child", leave_behind(SLEEP).pid, {"port": 1234})
+    home.write_processes([record])
+    processes = Processes(home)
+    assert processes.left == (record,)
+    child = processes.take_over(record, home.log)
+    assert child is not None
+    assert child.running
+    assert (processes.left, processes.records) == ((), (record,))
+    await child.stop(GRACE_SECONDS)
+    assert home.processes() == ()
+
+
+async def test_the_end_of_a_process_that_was_taken_over_is_noticed(
+    leave_behind: Leaves, home: Home
+) -> None:
+    process = leave_behind(SLEEP)
+    record = record_of("child", process.pid)
+    home.write_processes([record])
+    child = Processes(home).take_over(record, home.log)
+    assert child is not None
+    waiting = asyncio.create_task(child.wait())
+    process.kill()
+    assert await asyncio.wait_for(waiting, GRACE_SECONDS) is None
+    assert not child.running
+    assert describe_exit(await child.wait()) == "ended"
+
+
+async def test_a_process_that_was_taken_over_and_does_not_listen_is_ended(
+    leave_behind: Leaves, home: Home
+) -> None:
+    process = leave_behind(DEAF_PARENT)
+    assert process.stdout is not None
+    grandchild = psutil.Process(int(process.stdout.readline()))
+    record = record_of("child", process.pid)
+    home.write_processes([record])
+    child = Processes(home).take_over(record, home.log)
+    assert child is not None
+    await child.stop(0.05)
+    assert record.find() is None
+    grandchild.wait(GRACE_SECONDS)
+
+
+async def test_what_has_ended_meanwhile_is_not_taken_over(leave_behind: Leaves, home: Home) -> None:
+    process = leave_behind(SLEEP)
+    record = record_of("child", process.pid)
+    home.write_processes([record])
+    processes = Processes(home)
+    process.kill()
+    process.wait()
+    assert processes.take_over(record, home.log) is None
+    assert processes.left == ()
+
+
+async def test_what_nobody_took_over_is_stopped_by_its_name(
+    leave_behind: Leaves, home: Home
+) -> None:
+    envoy, rclone = (record_of(name, leave_behind(SLEEP).pid) for name in ("envoy", "rclone"))
+    home.write_processes([envoy, rclone])
+    processes = Processes(home)
+    await processes.stop_left(GRACE_SECONDS, "envoy")
+    assert envoy.find() is None
+    assert home.processes() == (rclone,)
+    await processes.stop_left(GRACE_SECONDS)
+    assert home.processes() == ()

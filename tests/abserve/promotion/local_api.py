@@ -146,7 +146,8 @@ class LocalApi:
         self.operator: Operator = serve
         self.generations: list[Document] = []
         self.pods = Pods()
-        self._store = Store(_now)
+        # Where it is used: its state belongs to the thread that made it.
+        self._store = server.run(_new_store())
         self._server = server
 
     def __enter__(self) -> "LocalApi":
@@ -244,6 +245,10 @@ class LocalApi:
             change()
 
         self._server.run(run())
+
+
+async def _new_store() -> Store:
+    return Store(_now)
 
 
 def _now() -> dt.datetime:

@@ -31,6 +31,13 @@ def document(*predictors: Document, **spec: Any) -> Document:
     }
 
 
+def prepackaged(implementation: str = "SKLEARN_SERVER", **fields: Any) -> Document:
+    """Return a lone predictor that a prepackaged server serves, without any container."""
+    only = without(predictor("baseline", "v1"), "componentSpecs")
+    only["graph"]["implementation"] = implementation
+    return document(only | fields)
+
+
 def with_node(**fields: Any) -> Document:
     """Return a lone predictor whose graph node has these fields besides its name and model."""
     only = predictor("baseline", "v1")

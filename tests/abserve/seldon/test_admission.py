@@ -134,6 +134,10 @@ def test_huggingface_needs_no_model() -> None:
     admit(parsed(value))
 
 
+def test_an_empty_implementation_is_asked_for_neither_container_nor_server() -> None:
+    admit(parsed(prepackaged(implementation="")))
+
+
 def test_a_server_nobody_knows_needs_an_image() -> None:
     where, message = refusal(prepackaged(implementation="MY_SERVER"))
     assert where == "spec.predictors[0].graph.implementation"

@@ -2,7 +2,16 @@ import pytest
 
 from abserve.errors import ManifestError
 from abserve.seldon import mirror_percent, weights_of, with_defaults
-from tests.abserve.seldon.documents import document, parsed, predictor, with_node
+from tests.abserve.seldon.documents import (
+    Document,
+    document,
+    parsed,
+    predictor,
+    prepackaged,
+    with_node,
+)
+
+IMAGE = "seldonio/mlserver:1.7.1-sklearn"
 
 
 def test_a_predictor_is_labelled_with_its_name_unless_it_says_otherwise() -> None:
@@ -21,6 +30,50 @@ def test_a_node_of_no_type_is_a_model() -> None:
     assert with_defaults(parsed()).spec.predictors[0].graph.type == "MODEL"
     routed = with_defaults(parsed(with_node(type="ROUTER")))
     assert routed.spec.predictors[0].graph.type == "ROUTER"
+
+
+@pytest.mark.parametrize(
+    ("fields", "type_", "implementation"),
+    [
+        ({}, "MODEL", "UNKNOWN_IMPLEMENTATION"),
+        ({"methods": ["TRANSFORM_INPUT"]}, None, "UNKNOWN_IMPLEMENTATION"),
+        ({"implementation": "UNKNOWN_IMPLEMENTATION"}, None, "UNKNOWN_IMPLEMENTATION"),
+        ({"implementation": "RANDOM_ABTEST"}, None, "RANDOM_ABTEST"),
+        ({"implementation": "XGBOOST_SERVER", "type": "ROUTER"}, "MODEL", "XGBOOST_SERVER"),
+    ],
+)
+def test_a_node_is_told_apart_as_the_operator_does(
+    fields: Document, type_: str | None, implementation: str
+) -> None:
+    children = [{"name": "child", **fields}]
+    node = with_defaults(parsed(with_node(children=children))).spec.predictors[0].graph.children[0]
+    assert (node.type, node.implementation) == (type_, implementation)
+
+
+def test_a_prepackaged_server_gets_a_container_of_its_image() -> None:
+    only = with_defaults(parsed(prepackaged())).spec.predictors[0]
+    assert [(each.name, each.image) for each in only.containers] == [("iris", IMAGE)]
+    assert only.model_container.image == IMAGE
+
+
+def test_a_prepackaged_server_keeps_what_its_container_says() -> None:
+    env = [{"name": "A", "value": "1"}]
+    pods = [{"replicas": 2, "spec": {"containers": [{"name": "iris", "env": env}]}}]
+    only = with_defaults(parsed(prepackaged(componentSpecs=pods))).spec.predictors[0]
+    assert (only.replicas, only.model_container.image) == (2, IMAGE)
+    assert only.model_container.env[0].name == "A"
+
+
+def test_an_image_that_is_given_stays() -> None:
+    pods = [{"spec": {"containers": [{"name": "iris", "image": "seldonio/mlserver:1.6.0"}]}}]
+    only = with_defaults(parsed(prepackaged(componentSpecs=pods))).spec.predictors[0]
+    assert only.model_container.image == "seldonio/mlserver:1.6.0"
+
+
+@pytest.mark.parametrize("pods", [[{"replicas": 2}], [{"spec": {"containers": []}}]])
+def test_a_container_is_added_to_the_first_pods(pods: list[Document]) -> None:
+    only = with_defaults(parsed(prepackaged(componentSpecs=pods))).spec.predictors[0]
+    assert [each.name for each in only.component_specs[0].containers] == ["iris"]
 
 
 @pytest.mark.parametrize(

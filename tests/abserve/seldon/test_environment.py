@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from abserve.seldon import (
     resolve_environment,
     with_defaults,
 )
-from tests.abserve.seldon.documents import parsed, with_container, with_node
+from tests.abserve.seldon.documents import Document, parsed, prepackaged, with_container, with_node
 
 PORTS = Ports(http=9000, grpc=9500, metrics=6000)
 SECRETS = {"feedback-key": {"key": "s3cret", "id": "k-1"}}
@@ -63,6 +64,67 @@ def test_parameters_of_the_node_arrive_as_json() -> None:
     deployment = parsed(with_node(parameters=parameters))
     variables = container_environment(deployment, deployment.spec.predictors[0], PORTS, "/m")
     assert variables["PREDICTIVE_UNIT_PARAMETERS"] == '[{"name":"top_k","type":"INT","value":"3"}]'
+
+
+def test_parameters_that_the_user_sets_stay() -> None:
+    value = with_container(env=[{"name": "PREDICTIVE_UNIT_PARAMETERS", "value": "[]"}])
+    value["spec"]["predictors"][0]["graph"]["parameters"] = [
+        {"name": "top_k", "value": "3", "type": "INT"}
+    ]
+    assert environment(value)["PREDICTIVE_UNIT_PARAMETERS"] == "[]"
+
+
+def environment(value: Document) -> dict[str, str]:
+    """Return the environment of the lone predictor's server."""
+    deployment = with_defaults(parsed(value))
+    only = deployment.spec.predictors[0]
+    users = resolve_environment(only.model_container, SECRETS, CONFIG_MAPS)
+    return users | container_environment(deployment, only, PORTS, "/m")
+
+
+def test_a_prepackaged_server_is_told_what_to_load_and_how() -> None:
+    variables = environment(prepackaged())
+    assert variables["MLSERVER_MODEL_IMPLEMENTATION"] == "mlserver_sklearn.SKLearnModel"
+    assert variables["MLSERVER_MODEL_NAME"] == "iris"
+    assert variables["MLSERVER_MODEL_VERSION"] == "v1"
+    assert variables["MLSERVER_MODEL_URI"] == "/m"
+    assert json.loads(variables["TEMPO_RUNTIME_OPTIONS"])["k8s_options"]["namespace"] == "shop"
+
+
+def test_a_container_of_ours_is_told_neither_runtime_nor_version() -> None:
+    assert (
+        not {"MLSERVER_MODEL_IMPLEMENTATION", "MLSERVER_MODEL_VERSION"}
+        & environment(with_node()).keys()
+    )
+
+
+def test_what_the_user_tells_a_prepackaged_server_comes_first() -> None:
+    env = [
+        {"name": "MLSERVER_MODEL_VERSION", "value": "v7"},
+        {"name": "MLSERVER_MODEL_URI", "value": "/mnt/models/model.pkl"},
+        {"name": "MLSERVER_MODEL_NAME", "value": "mine"},
+    ]
+    pods = [{"spec": {"containers": [{"name": "iris", "env": env}]}}]
+    variables = environment(prepackaged(componentSpecs=pods))
+    assert variables["MLSERVER_MODEL_VERSION"] == "v7"
+    assert variables["MLSERVER_MODEL_URI"] == "/m/model.pkl"
+    assert variables["MLSERVER_MODEL_NAME"] == "iris"
+
+
+def test_the_operators_defaults_win_over_whole_config_maps() -> None:
+    maps = {"limits": {"MLSERVER_MODEL_VERSION": "v7"}}
+    sources = [{"configMapRef": {"name": "limits"}}]
+    pods = [{"spec": {"containers": [{"name": "iris", "envFrom": sources}]}}]
+    deployment = with_defaults(parsed(prepackaged(componentSpecs=pods)))
+    only = deployment.spec.predictors[0]
+    users = resolve_environment(only.model_container, {}, maps)
+    variables = users | container_environment(deployment, only, PORTS, "/m")
+    assert variables["MLSERVER_MODEL_VERSION"] == "v1"
+
+
+def test_nobody_opens_a_server_to_the_network() -> None:
+    env = [{"name": "MLSERVER_HOST", "value": "0.0.0.0"}, {"name": "mlserver_host", "value": "::"}]
+    assert resolved(env=env) == {}
 
 
 def test_a_literal_value_is_taken_as_it_is() -> None:

@@ -1,11 +1,22 @@
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from abserve.errors import ManifestError
-from abserve.seldon import Fault, InvalidManifestError, SeldonDeployment
+from abserve.seldon import (
+    Fault,
+    InvalidManifestError,
+    PredictiveUnit,
+    Predictor,
+    SeldonDeployment,
+    SeldonPodSpec,
+    supported,
+)
+from abserve.seldon.containers import SeldonValue
+from abserve.seldon.resource import SeldonDeploymentSpec
 from tests.abserve.seldon.documents import (
     document,
     parsed,
@@ -204,3 +215,55 @@ def test_a_node_without_its_container_has_no_model_container() -> None:
     only = parsed(with_pod(containers=[{"name": "other"}])).spec.predictors[0]
     with pytest.raises(ManifestError, match="no container named like its graph node, 'iris'"):
         _ = only.model_container
+
+
+# What `kubectl explain` says of the fields.
+
+WITHOUT_EFFECT: dict[type[SeldonValue], dict[str, Any]] = {
+    SeldonDeploymentSpec: {"oauth_key": "k", "oauth_secret": "s"},
+    Predictor: {
+        "engineResources": {"limits": {"cpu": 1}},
+        "svcOrchSpec": {"replicas": 1},
+        "ssl": {"certSecretName": "tls"},
+        "progressDeadlineSeconds": 60,
+    },
+    PredictiveUnit: {
+        "methods": ["TRANSFORM_INPUT"],
+        "endpoint": {"httpPort": 9000},
+        "serviceAccountName": "reader",
+        "logger": {"mode": "all"},
+    },
+    SeldonPodSpec: {
+        "hpaSpec": {"maxReplicas": 2},
+        "kedaSpec": {"triggers": [{"type": "cron"}]},
+        "pdbSpec": {"minAvailable": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("model", WITHOUT_EFFECT)
+def test_fields_are_described_as_without_effect_if_they_are(model: type[SeldonValue]) -> None:
+    described = {
+        field.alias
+        for field in model.model_fields.values()
+        if "No effect on one machine" in " ".join((field.description or "").split())
+    }
+    assert described == set(WITHOUT_EFFECT[model])
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [(model, field) for model, fields in WITHOUT_EFFECT.items() for field in fields],
+)
+def test_a_field_without_effect_is_told_in_a_warning(model: type[SeldonValue], field: str) -> None:
+    value = document(predictor("baseline", "v1"))
+    only = value["spec"]["predictors"][0]
+    places = {
+        SeldonDeploymentSpec: value["spec"],
+        Predictor: only,
+        PredictiveUnit: only["graph"],
+        SeldonPodSpec: only["componentSpecs"][0],
+    }
+    places[model][field] = WITHOUT_EFFECT[model][field]
+    (warning,) = supported(parsed(value))
+    assert warning.endswith(f".{field}")

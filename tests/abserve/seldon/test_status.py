@@ -146,3 +146,12 @@ def test_a_condition_that_did_not_change_keeps_its_time() -> None:
 def test_times_are_told_in_utc() -> None:
     now = NOW.astimezone(timezone(timedelta(hours=2)))
     assert times(status(READY, now=now))["Ready"] == "2026-01-02T03:04:05Z"
+
+
+def test_a_crash_loop_is_told_in_the_description_and_in_the_ready_condition() -> None:
+    said = "CrashLoopBackOff in pod iris-0: the server exited with code 1, last said: no port"
+    value = status([READY[0], PredictorState("candidate", 0, 1, said, True)])
+    assert f"candidate: {said}" in value["description"]
+    ready = next(each for each in value["conditions"] if each["type"] == "Ready")
+    assert ready["status"] == "False"
+    assert f"({said})" in ready["message"]

@@ -6,6 +6,7 @@ from tests.abserve.seldon.documents import (
     document,
     parsed,
     predictor,
+    prepackaged,
     with_container,
     with_node,
     with_pod,
@@ -69,11 +70,49 @@ def test_a_node_that_is_no_model_is_refused() -> None:
     assert supported(parsed(with_node(type="MODEL"))) == ()
 
 
-def test_a_prepackaged_server_is_refused_with_what_to_use_instead() -> None:
+def test_scikit_learns_server_runs_and_the_code_it_may_run_is_warned_of() -> None:
+    (warning,) = supported(parsed(prepackaged()))
+    assert warning.startswith("SKLEARN_SERVER loads s3://models/iris/v1 with joblib, which runs")
+
+
+@pytest.mark.parametrize(
+    "image", ["seldonio/mlserver:1.7.1-sklearn", "mirror.example/seldonio/mlserver:1.3.5"]
+)
+def test_scikit_learns_server_may_name_the_image_it_is_in(image: str) -> None:
+    own = {"spec": {"containers": [{"name": "iris", "image": image}]}}
+    assert len(supported(parsed(prepackaged(componentSpecs=[own])))) == 1
+
+
+def test_scikit_learns_server_is_not_in_our_image() -> None:
     where, message = refusal(with_node(implementation="SKLEARN_SERVER"))
+    assert where == f"{POD}.containers[0].image"
+    assert "'abserve/runtimes:0.1.0' for SKLEARN_SERVER, expected seldonio/mlserver" in message
+
+
+def test_scikit_learns_server_needs_no_executor_but_the_annotation() -> None:
+    where, _ = refusal(prepackaged(annotations={}))
+    assert where == "spec.predictors[0].annotations[seldon.io/no-engine]"
+
+
+@pytest.mark.parametrize("server", ["XGBOOST_SERVER", "TRITON_SERVER", "MY_SERVER"])
+def test_another_prepackaged_server_is_refused_with_what_to_use_instead(server: str) -> None:
+    where, message = refusal(prepackaged(server))
     assert where == "spec.predictors[0].graph.implementation"
-    assert "not yet on the local cluster" in message
+    assert message.startswith(f"found {server!r}, expected SKLEARN_SERVER")
     assert "abserve/runtimes" in message
+
+
+def test_what_is_part_of_the_executor_is_refused() -> None:
+    where, message = refusal(prepackaged("RANDOM_ABTEST"))
+    assert where == "spec.predictors[0].graph.implementation"
+    assert "part of Seldon's executor" in message
+
+
+def test_an_empty_implementation_is_none_and_needs_a_container() -> None:
+    assert supported(parsed(with_node(implementation=""))) == ()
+    where, message = refusal(prepackaged(""))
+    assert where == "spec.predictors[0].graph.implementation"
+    assert "no container named 'iris'" in message
 
 
 def test_a_model_must_be_named() -> None:
@@ -224,8 +263,8 @@ def test_what_has_no_effect_is_named_once_for_all_predictors() -> None:
     [
         (document(oauth_key="k"), "spec.oauth_key"),
         (
-            document(annotations={"seldon.io/istio-retries": "2"}),
-            "spec.annotations[seldon.io/istio-retries]",
+            document(annotations={"seldon.io/rest-timeout": "2"}),
+            "spec.annotations[seldon.io/rest-timeout]",
         ),
         (
             document(predictor("a", "v1", svcOrchSpec={"replicas": 2})),
@@ -274,6 +313,27 @@ def test_a_health_probe_asks_what_is_asked_anyway() -> None:
 def test_the_model_mount_may_be_named_as_on_kubernetes() -> None:
     value = with_container(env=[{"name": "MLSERVER_MODELS_DIR", "value": "/mnt/models"}])
     assert supported(parsed(value)) == ()
+
+
+@pytest.mark.parametrize("uri", ["/mnt/models", "/mnt/models/model.joblib"])
+def test_a_place_in_the_mount_is_the_place_in_the_copy(uri: str) -> None:
+    value = with_container(env=[{"name": "MLSERVER_MODEL_URI", "value": uri}])
+    assert supported(parsed(value)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MLSERVER_MODEL_URI", "/opt/models"),
+        ("MLSERVER_MODEL_URI", "/mnt/models/../other"),
+        ("MLSERVER_MODELS_DIR", "/mnt/models/iris"),
+        ("MLSERVER_HOST", "0.0.0.0"),
+        ("mlserver_http_port", "9000"),
+    ],
+)
+def test_what_the_local_cluster_decides_itself_is_warned_of(name: str, value: str) -> None:
+    (warning,) = supported(parsed(with_container(env=[{"name": name, "value": value}])))
+    assert warning.endswith(f"env[] ({name})")
 
 
 def test_autoscaling_is_warned_of() -> None:

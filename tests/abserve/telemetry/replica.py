@@ -19,6 +19,8 @@ class Replica:
         self._seconds = Histogram(
             "abserve_inference_seconds", "Time", _VERSION, registry=registry, buckets=bounds
         )
+        self._drift = Gauge("abserve_drift_psi", "Index", (*_VERSION, "feature"), registry=registry)
+        self._drift_rows = Gauge("abserve_drift_window_rows", "Rows", _VERSION, registry=registry)
         self._info = Gauge(
             "abserve_model_info",
             "Loaded",
@@ -49,6 +51,11 @@ class Replica:
     ) -> None:
         for outcome, n_rows in (("correct", correct), ("incorrect", incorrect)):
             self._feedback.labels(model, version, outcome).inc(n_rows)
+
+    def drift(self, n_rows: int, version: str = "v1", **by_feature: float) -> None:
+        self._drift_rows.labels("iris", version).set(n_rows)
+        for feature, index in by_feature.items():
+            self._drift.labels("iris", version, feature).set(index)
 
     @property
     def text(self) -> str:

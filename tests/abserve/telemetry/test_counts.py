@@ -4,7 +4,14 @@ import pytest
 
 from abserve.errors import TelemetryError
 from abserve.schema import Feature, Schema
-from abserve.telemetry import Histogram, ReplicaCounts, VersionCounts, add_counts, read_counts
+from abserve.telemetry import (
+    Drift,
+    Histogram,
+    ReplicaCounts,
+    VersionCounts,
+    add_counts,
+    read_counts,
+)
 from runtimes.inference import Classified
 from runtimes.metrics import VersionMetrics, feedback_of
 from tests.abserve.telemetry.replica import Replica
@@ -85,6 +92,17 @@ def test_metrics_of_others_are_passed_over(replica: Replica) -> None:
     assert read_counts(text, "iris").by_version == {"v1": VersionCounts(n_requests=5)}
 
 
+def test_drift_is_that_of_the_version_a_replica_serves(replica: Replica) -> None:
+    replica.drift(500, width=0.25, length=0.125)
+    replica.drift(900, version="v2", width=3.0)
+    assert read_counts(replica.text, "iris").drift == Drift(500, {"width": 0.25, "length": 0.125})
+
+
+def test_a_replica_without_rows_has_no_drift(replica: Replica) -> None:
+    replica.drift(0)
+    assert read_counts(replica.text, "iris").drift is None
+
+
 def test_names_and_labels_are_those_of_the_runtimes() -> None:
     model = "read-by-telemetry"
     schema = Schema(features=(Feature(name="width"),), classes=("a", "b"))
@@ -159,3 +177,45 @@ def test_replicas_with_other_buckets_are_not_added_up() -> None:
 
 def test_no_replicas_have_no_counts() -> None:
     assert add_counts([]) == {}
+
+
+def test_what_a_replica_counted_later_is_the_difference(replica: Replica) -> None:
+    replica.answer(ok=5, rejected=1)
+    replica.take([0.3])
+    earlier = read_counts(replica.text, "iris")
+    replica.answer(ok=2, failed=1)
+    replica.take([0.05, 0.3])
+    replica.judge("v2", correct=3, incorrect=1)
+    later = read_counts(replica.text, "iris").since(earlier)
+    assert later == {
+        "v1": VersionCounts(
+            3, n_failed=1, seconds=Histogram((0.1, 0.5, 1.0, INFINITY), (1, 2, 2, 2))
+        ),
+        "v2": VersionCounts(n_correct=3, n_incorrect=1),
+    }
+
+
+def test_a_replica_that_counts_less_than_before_was_started_again() -> None:
+    earlier = ReplicaCounts("v1", {"v1": VersionCounts(10, n_correct=5), "v2": VersionCounts(1)})
+    now = ReplicaCounts("v1", {"v1": VersionCounts(12, n_correct=1), "v2": VersionCounts(1)})
+    assert now.since(earlier) == now.by_version
+
+
+def test_a_replica_that_forgot_a_version_was_started_again() -> None:
+    earlier = ReplicaCounts("v1", {"v1": VersionCounts(3), "v2": VersionCounts(1)})
+    now = ReplicaCounts("v1", {"v1": VersionCounts(4)})
+    assert now.since(earlier) == {"v1": VersionCounts(4)}
+
+
+def test_a_replica_with_other_buckets_was_started_again() -> None:
+    first, second = Replica(bounds=(0.1, 1.0)), Replica(bounds=(0.2, 1.0))
+    first.take([0.05])
+    second.take([0.05, 0.05])
+    earlier, now = (read_counts(each.text, "iris") for each in (first, second))
+    assert now.since(earlier) == now.by_version
+
+
+def test_a_replica_that_counted_nothing_more_has_counted_nothing_since(replica: Replica) -> None:
+    replica.answer(ok=5)
+    counts = read_counts(replica.text, "iris")
+    assert counts.since(counts) == {"v1": VersionCounts()}

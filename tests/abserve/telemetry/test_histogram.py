@@ -72,3 +72,15 @@ def test_nothing_added_changes_nothing() -> None:
 def test_histograms_of_other_bounds_are_not_added() -> None:
     with pytest.raises(TelemetryError, match="cannot be added"):
         TEN + Histogram((0.2, INFINITY), (1, 1))
+
+
+def test_what_was_observed_later_is_the_difference() -> None:
+    assert (TEN + TEN) - TEN == TEN
+    assert TEN - Histogram.empty() == TEN
+
+
+def test_a_histogram_follows_one_with_fewer_observations_in_the_same_buckets() -> None:
+    assert (TEN + TEN).follows(TEN)
+    assert TEN.follows(Histogram.empty())
+    assert not TEN.follows(TEN + TEN)
+    assert not TEN.follows(Histogram((0.2, INFINITY), (1, 1)))

@@ -1,13 +1,13 @@
 import pytest
 
 from abserve.cluster.api.kinds import (
-    KINDS,
-    NAMESPACE,
     SECRET,
     SELDON_DEPLOYMENT,
     SELDON_GROUP,
+    aggregated,
     group_list,
-    openapi,
+    groups,
+    kinds_of,
     resource_list,
 )
 
@@ -30,8 +30,8 @@ def test_discovery_names_the_group_with_its_version() -> None:
 
 def test_discovery_tells_kubectl_the_short_name() -> None:
     resources = resource_list(SELDON_GROUP)["resources"]
-    assert [each["name"] for each in resources] == ["seldondeployments", "seldondeployments/status"]
-    assert resources[0]["shortNames"] == ["sdep"]
+    assert resources[0]["name"] == "seldondeployments"
+    assert resources[0]["shortNames"] == ("sdep",)
     assert resources[0]["singularName"] == "seldondeployment"
 
 
@@ -41,10 +41,10 @@ def test_discovery_tells_what_lies_in_namespaces() -> None:
     assert not namespaced["namespaces"]
 
 
-@pytest.mark.parametrize("plural", ["pods", "events"])
+@pytest.mark.parametrize("plural", ["services", "events"])
 def test_what_the_cluster_alone_writes_can_only_be_read(plural: str) -> None:
     verbs = {each["name"]: each["verbs"] for each in resource_list("")["resources"]}
-    assert verbs[plural] == ["get", "list", "watch"]
+    assert verbs[plural] == ("get", "list", "watch")
 
 
 def test_a_pod_has_logs_and_a_proxy() -> None:
@@ -52,20 +52,38 @@ def test_a_pod_has_logs_and_a_proxy() -> None:
     assert {"pods/log", "pods/proxy"} <= set(names)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_in_the_openapi_document_of_its_group(kind) -> None:
-    named = [
-        operation["patch"]["x-kubernetes-group-version-kind"]["kind"]
-        for operation in openapi(kind.group)["paths"].values()
+def test_kubectl_get_all_lists_what_serves() -> None:
+    listed = [each["name"] for each in resource_list("")["resources"] if each.get("categories")]
+    assert listed == ["pods", "services"]
+    assert resource_list(SELDON_GROUP)["resources"][0]["categories"] == ("all",)
+
+
+def test_scale_is_a_kind_of_its_own() -> None:
+    scale = resource_list(SELDON_GROUP)["resources"][1]
+    assert scale["name"] == "seldondeployments/scale"
+    assert (scale["group"], scale["version"], scale["kind"]) == ("autoscaling", "v1", "Scale")
+    assert scale["verbs"] == ("get", "patch", "update")
+
+
+@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+def test_all_groups_at_once_tell_what_each_group_tells(group: str) -> None:
+    (item,) = aggregated([group])["items"]
+    (version,) = item["versions"]
+    together = [
+        name
+        for each in version["resources"]
+        for name in (
+            each["resource"],
+            *(f"{each['resource']}/{below['subresource']}" for below in each["subresources"]),
+        )
     ]
-    assert kind.name in named
+    assert together == [each["name"] for each in resource_list(group)["resources"]]
+    verbs = {each["resource"]: each["verbs"] for each in version["resources"]}
+    assert verbs == {kind.plural: kind.verbs for kind in kinds_of(group)}
 
 
-def test_openapi_says_that_the_api_checks_fields_itself() -> None:
-    path = f"{SELDON_DEPLOYMENT.root}/namespaces/{{namespace}}/seldondeployments/{{name}}"
-    parameters = openapi(SELDON_GROUP)["paths"][path]["patch"]["parameters"]
-    assert {each["name"] for each in parameters} == {"dryRun", "fieldManager", "fieldValidation"}
-
-
-def test_openapi_has_no_namespace_in_the_path_of_a_namespace() -> None:
-    assert f"{NAMESPACE.root}/namespaces/{{name}}" in openapi("")["paths"]
+def test_the_core_group_has_no_name_among_all_groups_either() -> None:
+    assert [each["metadata"] for each in aggregated(["", *groups()])["items"]] == [
+        {},
+        {"name": SELDON_GROUP},
+    ]

@@ -17,7 +17,8 @@ def document() -> dict[str, Any]:
 
 
 def patched(patch: Any, content_type: str) -> dict[str, Any]:
-    return apply_patch(SELDON_DEPLOYMENT, document(), content_type, json.dumps(patch).encode())
+    body = json.dumps(patch).encode()
+    return apply_patch(SELDON_DEPLOYMENT, document(), content_type, body).document
 
 
 def refusal(body: bytes, content_type: str) -> ApiError:
@@ -142,13 +143,67 @@ def test_a_custom_resource_takes_no_strategic_patch() -> None:
 @pytest.mark.parametrize("kind", [SECRET, CONFIG_MAP])
 def test_a_built_in_kind_takes_a_strategic_patch(kind: Any) -> None:
     kept = {"metadata": {"name": "key"}, "data": {"a": "1", "b": "2"}}
-    result = apply_patch(kind, kept, STRATEGIC, b'{"data": {"a": null, "c": "3"}}')
+    result = apply_patch(kind, kept, STRATEGIC, b'{"data": {"a": null, "c": "3"}}').document
     assert result["data"] == {"b": "2", "c": "3"}
 
 
-@pytest.mark.parametrize("content_type", ["application/apply-patch+yaml", "application/json", ""])
+@pytest.mark.parametrize("content_type", ["application/yaml", "application/json", ""])
 def test_other_content_types_are_refused_with_those_that_are_taken(content_type: str) -> None:
     refused = refusal(b"{}", content_type)
     assert refused.code == 415
     assert JSON in str(refused)
     assert MERGE in str(refused)
+
+
+@pytest.mark.parametrize("patch", [{"$patch": "replace"}, {"data": {"$retainKeys": ["a"]}}])
+def test_a_directive_of_a_strategic_patch_is_refused(patch: Any) -> None:
+    with pytest.raises(ApiError, match="send a merge patch") as caught:
+        apply_patch(SECRET, document(), STRATEGIC, json.dumps(patch).encode())
+    assert caught.value.code == 400
+
+
+def test_what_a_patch_says_twice_is_told() -> None:
+    body = b'{"spec": {"replicas": 1, "replicas": 2}}'
+    result = apply_patch(SELDON_DEPLOYMENT, document(), MERGE, body)
+    assert result.repeated == ("spec.replicas",)
+    assert result.document["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "test", "path": "/data/password", "value": "guess"}],
+        [{"op": "remove", "path": "/data/password/deeper"}],
+        [{"op": "replace", "path": "/data/missing", "value": "x"}],
+        [{"op": "copy", "from": "/data/missing", "path": "/data/x"}],
+        [{"op": "enlarge", "path": "/data"}],
+        [{"op": "add", "path": "/data/password/0", "value": "x"}],
+    ],
+)
+def test_a_refusal_tells_no_value_of_a_secret(operations: Any) -> None:
+    kept = {"metadata": {"name": "key"}, "data": {"password": "c2VzYW1l"}}
+    with pytest.raises(ApiError) as caught:
+        apply_patch(SECRET, kept, JSON, json.dumps(operations).encode())
+    assert "c2VzYW1l" not in json.dumps(caught.value.status)
+
+
+def test_copies_cannot_grow_an_object_without_end() -> None:
+    operations = [{"op": "copy", "from": "/spec", "path": f"/spec/x{n}"} for n in range(40)]
+    refused = refusal(json.dumps(operations).encode(), JSON)
+    assert (refused.code, "copies more than" in str(refused)) == (413, True)
+
+
+def test_a_patch_of_too_many_operations_is_refused() -> None:
+    operations = [{"op": "test", "path": "/metadata/name", "value": "iris"}] * 10_001
+    assert refusal(json.dumps(operations).encode(), JSON).code == 413
+
+
+def test_operations_cannot_nest_an_object_too_deeply() -> None:
+    operations = []
+    for n in range(30):
+        path = "/spec" + "/a" * 90 * n + "/a"
+        value: Any = {}
+        for _ in range(89):
+            value = {"a": value}
+        operations.append({"op": "add", "path": path, "value": value})
+    assert refusal(json.dumps(operations).encode(), JSON).code == 400

@@ -53,6 +53,27 @@ def test_metadata_is_read() -> None:
     }
 
 
+def test_a_name_can_be_left_to_the_server() -> None:
+    metadata = decode(sent("Namespace", field(1, field(2, "team-") + field(5, "u"))))["metadata"]
+    assert metadata == {"generateName": "team-", "uid": "u"}
+
+
+def test_what_kubectl_asks_about_is_read() -> None:
+    attributes = field(1, "shop") + field(2, "get") + field(5, "secrets")
+    review = decode(sent("SelfSubjectAccessReview", field(1, b"") + field(2, field(1, attributes))))
+    wanted = review["spec"]["resourceAttributes"]
+    assert (wanted["namespace"], wanted["verb"], wanted["resource"]) == ("shop", "get", "secrets")
+    rules = decode(sent("SelfSubjectRulesReview", field(1, b"") + field(2, field(1, "shop"))))
+    assert rules["spec"] == {"namespace": "shop"}
+
+
+def test_a_refusal_does_not_repeat_what_is_damaged() -> None:
+    damaged = NAMED + field(4, entry("word", b"sesame\xff"))
+    with pytest.raises(ApiError) as caught:
+        decode(sent("Secret", damaged))
+    assert "sesame" not in str(caught.value)
+
+
 def test_the_data_of_a_secret_becomes_base64() -> None:
     message = NAMED + field(2, entry("a", b"\xff")) + field(3, "Opaque") + field(4, entry("b", "x"))
     secret = decode(sent("Secret", message))

@@ -1,5 +1,6 @@
 import pytest
 
+from abserve.cluster.api.kinds import EVENT, POD, SECRET, SELDON_DEPLOYMENT, Kind
 from abserve.cluster.api.selectors import field_selector, label_selector
 from abserve.cluster.api.status import ApiError
 
@@ -18,6 +19,7 @@ def matches(selector: str, **labels: str) -> bool:
         "app!=wine",
         "stage!=old",
         "app in (iris, wine)",
+        "app in(iris)",
         "app notin (wine)",
         "stage notin (old)",
         "app",
@@ -63,7 +65,11 @@ def test_a_label_selector_that_cannot_be_read_is_refused(selector: str) -> None:
     assert caught.value.code == 400
 
 
-POD = {"metadata": {"name": "iris-0"}, "status": {"phase": "Running"}, "count": 3}
+IRIS_0 = {
+    "metadata": {"name": "iris-0", "namespace": "shop"},
+    "spec": {},
+    "status": {"phase": "Running", "podIP": "127.0.0.1"},
+}
 
 
 @pytest.mark.parametrize(
@@ -71,26 +77,58 @@ POD = {"metadata": {"name": "iris-0"}, "status": {"phase": "Running"}, "count": 
     [
         "",
         "metadata.name=iris-0",
-        "metadata.name==iris-0,status.phase=Running",
+        "metadata.namespace==shop",
+        "status.phase=Running",
         "status.phase!=Pending",
         "spec.nodeName=",
-        "count=3",
+        "metadata.name=iris-0,status.podIP=127.0.0.1",
     ],
 )
 def test_a_field_selector_takes(selector: str) -> None:
-    assert field_selector(selector)(POD)
+    assert field_selector(POD, selector)(IRIS_0)
 
 
 @pytest.mark.parametrize(
     "selector",
-    ["metadata.name=wine", "status.phase!=Running", "metadata.name.deep=iris-0", "spec.nodeName=a"],
+    [
+        "metadata.name=iris",
+        "status.phase!=Running",
+        "spec.nodeName=here",
+        "metadata.name=iris-0,status.phase=Pending",
+    ],
 )
 def test_a_field_selector_leaves_out(selector: str) -> None:
-    assert not field_selector(selector)(POD)
+    assert not field_selector(POD, selector)(IRIS_0)
 
 
-@pytest.mark.parametrize("selector", ["metadata.name", "metadata.name in (iris)", "!a", "=b"])
+def test_events_are_selected_by_what_they_are_about() -> None:
+    event = {
+        "metadata": {"name": "iris.1"},
+        "type": "Warning",
+        "involvedObject": {"kind": "SeldonDeployment", "name": "iris"},
+    }
+    selector = "involvedObject.kind=SeldonDeployment,involvedObject.name=iris,type!=Normal"
+    assert field_selector(EVENT, selector)(event)
+
+
+@pytest.mark.parametrize("selector", ["metadata.name", "metadata.name in (iris)", "a=b=c"])
 def test_a_field_selector_that_cannot_be_read_is_refused(selector: str) -> None:
-    with pytest.raises(ApiError, match="FIELD=VALUE") as caught:
-        field_selector(selector)
+    with pytest.raises(ApiError, match="is not FIELD=VALUE") as caught:
+        field_selector(POD, selector)
     assert caught.value.code == 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (POD, "status.phas"),
+        (SELDON_DEPLOYMENT, "status.state"),
+        (SECRET, "data.key"),
+        (EVENT, "metadata.labels.app"),
+    ],
+)
+def test_a_field_that_kubernetes_does_not_select_by_is_refused(kind: Kind, field: str) -> None:
+    with pytest.raises(ApiError, match=f"field label not supported: {field}") as caught:
+        field_selector(kind, f"{field}=x")
+    assert caught.value.code == 400
+    assert "metadata.name" in str(caught.value)

@@ -51,12 +51,12 @@ async def test_health_is_ok(client: Client, path: str) -> None:
 async def test_the_openapi_index_leads_to_a_document_for_each_group(client: Client) -> None:
     index = (await client.get("/openapi/v3")).json["paths"]
     urls = [each["serverRelativeURL"] for each in index.values()]
-    answers = [await client.get(url) for url in urls]
+    answers = [await client.get(url.partition("?")[0]) for url in urls]
     assert [answer.json["openapi"] for answer in answers] == ["3.0.0", "3.0.0"]
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/apis/apps/v1", f"{NAMESPACES}/default/services", "/metrics"]
+    "path", ["/", "/apis/apps/v1", f"{NAMESPACES}/default/deployments", "/metrics"]
 )
 async def test_an_unknown_path_is_told_in_a_status(client: Client, path: str) -> None:
     answer = await client.get(path)
@@ -69,10 +69,11 @@ async def test_an_unknown_path_is_told_in_a_status(client: Client, path: str) ->
     ("method", "path"),
     [
         ("POST", PODS),
-        ("DELETE", f"{PODS}/iris-0"),
-        ("PUT", f"{SDEPS}/iris/status"),
-        ("PATCH", f"{SDEPS}/iris/status"),
-        ("DELETE", SDEPS),
+        ("DELETE", PODS),
+        ("DELETE", f"{SELDON_ROOT}/seldondeployments"),
+        ("DELETE", NAMESPACES),
+        ("DELETE", f"{SDEPS}/iris/status"),
+        ("POST", f"{SDEPS}/iris/scale"),
         ("POST", "/version"),
     ],
 )
@@ -155,8 +156,7 @@ async def test_replacing_an_old_version_is_a_conflict(client: Client, iris: dict
 
 
 async def test_replacing_with_faults_keeps_what_was(client: Client, iris: dict) -> None:
-    faulty = seldon_deployment()
-    faulty["spec"]["predictors"][0]["traffic"] = 80
+    faulty = {**iris, "spec": {**seldon_deployment()["spec"], "transport": "pigeon"}}
     assert (await client.put(f"{SDEPS}/iris", faulty)).code == 422
     assert (await client.get(f"{SDEPS}/iris")).json == iris
 
@@ -253,7 +253,7 @@ async def test_a_dry_run_still_refuses_what_has_faults(client: Client) -> None:
 async def test_a_dry_run_of_a_change_changes_nothing(
     client: Client, iris: dict, method: str
 ) -> None:
-    changed = seldon_deployment(labels={"team": "blue"})
+    changed = {**iris, "spec": {**iris["spec"], "replicas": 3}} if method != "DELETE" else {}
     headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
     answer = await client.send(method, f"{SDEPS}/iris", changed, headers, dryRun="All")
     assert answer.code == 200
@@ -264,10 +264,10 @@ async def test_a_dry_run_of_a_change_changes_nothing(
 async def test_a_dry_run_of_a_word_we_do_not_know_changes_nothing(
     client: Client, iris: dict, method: str
 ) -> None:
-    changed = seldon_deployment(labels={"team": "blue"})
+    changed = {**iris, "spec": {**iris["spec"], "replicas": 3}} if method != "DELETE" else {}
     headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
     answer = await client.send(method, f"{SDEPS}/iris", changed, headers, dryRun="all")
-    assert answer.code == 400
+    assert answer.code == 422
     assert (await client.get(f"{SDEPS}/iris")).json == iris
 
 
@@ -296,7 +296,9 @@ async def test_a_client_cannot_patch_the_status(client: Client, served: dict) ->
 
 
 async def test_the_status_outlives_a_change_of_the_spec(client: Client, served: dict) -> None:
-    answer = await client.put(f"{SDEPS}/iris", seldon_deployment(labels={"team": "blue"}))
+    served["spec"]["replicas"] = 2
+    answer = await client.put(f"{SDEPS}/iris", served)
+    assert answer.json["spec"]["replicas"] == 2
     assert answer.json["status"] == {"state": "Available"}
 
 
@@ -528,7 +530,7 @@ async def test_no_lines_of_a_log_can_be_asked_for(client: Client) -> None:
     assert (await client.get(f"{PODS}/iris-0/log", tailLines="0")).text == ""
 
 
-@pytest.mark.parametrize("lines", ["-1", "ten", "1.5"])
+@pytest.mark.parametrize("lines", ["ten", "1.5"])
 async def test_a_number_of_lines_that_is_none_is_a_bad_request(client: Client, lines: str) -> None:
     assert (await client.get(f"{PODS}/iris-0/log", tailLines=lines)).code == 400
 

@@ -5,12 +5,17 @@ from datetime import UTC, datetime
 import pytest
 
 from abserve.cluster.api import Store
-from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, SELDON_DEPLOYMENT
+from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, POD, SECRET, SELDON_DEPLOYMENT
 from abserve.cluster.api.status import ApiError
 from abserve.cluster.api.store import Event
-from tests.abserve.cluster.documents import config_map, namespace, secret, seldon_deployment
+from abserve.cluster.state import State
+from tests.abserve.cluster.documents import config_map, namespace, pod, secret, seldon_deployment
 
 _REMEMBERED = 10_000
+
+
+def _now() -> datetime:
+    return datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 
 
 async def following(stream: AsyncIterator[Event], n_events: int) -> list[tuple[str, str]]:
@@ -272,3 +277,32 @@ async def test_the_time_is_asked_at_each_creation() -> None:
         store.create(SECRET, secret(name))["metadata"]["creationTimestamp"] for name in ("a", "b")
     ]
     assert stamps == ["2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"]
+
+
+async def test_a_store_begins_with_what_an_earlier_one_kept() -> None:
+    state = State()
+    earlier = Store(_now, state)
+    created = earlier.create(SECRET, secret("mine"))
+    earlier.create(POD, pod("iris-0"))
+    later = Store(_now, state)
+    assert later.get(SECRET, "default", "mine") == created
+    # Pods are made anew from what runs.
+    assert later.list(POD) == []
+
+
+async def test_versions_are_never_used_again_by_a_later_store() -> None:
+    state = State()
+    earlier = Store(_now, state)
+    earlier.create(POD, pod("iris-0"))
+    earlier.delete(POD, "default", "iris-0")
+    assert Store(_now, state).version == earlier.version == 2
+
+
+async def test_whoever_watched_an_earlier_store_has_to_list_again() -> None:
+    state = State()
+    earlier = Store(_now, state)
+    for name in ("one", "two"):
+        earlier.create(SECRET, secret(name))
+    changes = Store(_now, state).watch(SECRET, None, 1)
+    with pytest.raises(ApiError, match="too old"):
+        await anext(changes)
