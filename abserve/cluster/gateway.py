@@ -6,6 +6,7 @@ routes that use them, then, once nothing is routed to them any more, what is to 
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,10 @@ class Gateway:
                 self._bootstrap_file,
                 # Hot restart would tie all gateways of this machine together.
                 "--disable-hot-restart",
+                # As many workers as cores would keep the replicas from theirs: on two cores, two
+                # workers pass on a third fewer requests per second than one.
+                "--concurrency",
+                str(max(1, len(os.sched_getaffinity(0)) // 2)),
                 "--log-level",
                 "warning",
                 # Of the access log; whoever follows it waits no longer.

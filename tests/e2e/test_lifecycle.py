@@ -52,6 +52,7 @@ def test_ctrl_c_stops_everything(repository: Path, tmp_path: Path) -> None:
         if up.poll() is None:
             up.kill()
             up.communicate()
+            cluster.must("abserve", "down")
     assert up.returncode == 0
     assert said.strip().endswith("stopped")
     assert "Traceback" not in said

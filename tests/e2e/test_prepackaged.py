@@ -3,41 +3,20 @@
 import json
 from typing import Any
 
-import joblib
 import psutil
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 from tests.e2e.local_cluster import LocalCluster, infer, iris, wait_until
+from tests.e2e.pickled import publish_pickle, sklearn_predictor
 
 pytestmark = pytest.mark.e2e
-
-FOLDER = "s3://models/somebody/iris"
 
 
 @pytest.fixture(scope="module")
 def cluster(cluster: LocalCluster) -> LocalCluster:
     """The cluster, with a model in its repository that is no version of ours."""
-    folder = cluster.home / "repository/somebody/iris"
-    folder.mkdir(parents=True)
-    model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
-    joblib.dump(model, folder / "model.joblib")
+    publish_pickle(cluster)
     return cluster
-
-
-def sklearn_predictor(name: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "annotations": {"seldon.io/no-engine": "true"},
-        "graph": {
-            "name": "iris",
-            "implementation": "SKLEARN_SERVER",
-            "modelUri": FOLDER,
-            "envSecretRefName": "model-repository",
-        },
-        **fields,
-    }
 
 
 def deployment(*predictors: dict[str, Any], **spec: Any) -> dict[str, Any]:
