@@ -46,6 +46,9 @@ class State:
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        if path is not None:
+            # Before SQLite opens it: its log beside it gets the same permissions.
+            path.touch(mode=0o600)
         # It is used by whoever runs the event loop, which need not be who opened it.
         self._connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, check_same_thread=False
@@ -68,8 +71,6 @@ class State:
                 f"{path} cannot be read ({error}); move it away to begin with an empty cluster, "
                 "or name another folder with --home"
             ) from error
-        if path is not None:
-            path.chmod(0o600)
 
     def close(self) -> None:
         self._connection.close()

@@ -52,9 +52,11 @@ def test_a_setting_is_kept_until_it_is_forgotten() -> None:
     assert state.setting("token") is None
 
 
-def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
-    State(tmp_path / "state.db")
-    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.db")
+    state.settle("token", "a")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {"state.db": 0o600, "state.db-shm": 0o600, "state.db-wal": 0o600}
 
 
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
