@@ -50,6 +50,15 @@ def state_of(predictors: Sequence[PredictorState], *, routed: bool) -> State:
     return "Failed" if any(each.failed and not each.ready for each in predictors) else "Creating"
 
 
+# The operator's own words, for what it finds nothing to make of.
+_NO_MAPPINGS = "No Ambassador Mappaings defined"
+_NOT_MADE = {
+    "HpasReady": "No HPAs defined",
+    "KedaReady": "No KEDA resources defined",
+    "PdbsReady": "No PDBs defined",
+}
+
+
 def build_status(
     deployment: SeldonDeployment,
     predictors: Sequence[PredictorState],
@@ -166,7 +175,9 @@ def _conditions(
             "lastTransitionTime": since.get((name, status), as_time(now)),
         }
         for name, (holds, reason, text) in (
+            ("AmbassadorMappingsReady", (True, _NO_MAPPINGS, "")),
             ("DeploymentsReady", deployments),
+            *((each, (True, reason, "")) for each, reason in _NOT_MADE.items()),
             ("Ready", ready),
             ("ServicesReady", services),
             ("istioVirtualServicesReady", routes),
