@@ -32,8 +32,8 @@ import aiohttp
 
 from abserve.cluster.admission import admission
 from abserve.cluster.api import Store
-from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, OWN_NAMESPACES, SERVICE
 from abserve.cluster.api.server import Api
+from abserve.cluster.api_server import ApiServer
 from abserve.cluster.certificates import kept_certificate
 from abserve.cluster.console import CONSOLE, Console
 from abserve.cluster.controller import Controller
@@ -47,12 +47,11 @@ from abserve.cluster.home import (
 )
 from abserve.cluster.kubeconfig import kubeconfig
 from abserve.cluster.logs import keep_logs_small
+from abserve.cluster.own_objects import make_own_objects
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.ports import HOST, choose_port
 from abserve.cluster.processes import Child, Processes
 from abserve.cluster.secrets import FEEDBACK_KEY, MODEL_REPOSITORY
-from abserve.cluster.services import gateway_service
-from abserve.cluster.serving import ApiServer
 from abserve.cluster.state import State
 from abserve.cluster.storage import (
     RCLONE,
@@ -162,7 +161,7 @@ class LocalCluster:
         credentials = await self._start_repository(stack, state)
         gateway = await self._start_gateway(stack, state, http)
         store = Store(_now, state)
-        _make_own_objects(store, gateway.url)
+        make_own_objects(store, gateway.url)
         pods = PodRegistry(store, http, _now)
         standard = {
             MODEL_REPOSITORY: credentials,
@@ -350,35 +349,3 @@ def _kept_secret(state: State, name: str) -> str:
     kept = state.setting(name) or secrets.token_urlsafe(32)
     state.settle(name, kept)
     return kept
-
-
-def _make_own_objects(store: Store, gateway_url: str) -> None:
-    """Make what every cluster has: its namespaces, and the way to its gateway."""
-    for name in OWN_NAMESPACES:
-        if store.find(NAMESPACE, "", name) is None:
-            store.create(NAMESPACE, _namespace(name))
-    config_map = _gateway_config_map(gateway_url)
-    metadata = config_map["metadata"]
-    if store.find(CONFIG_MAP, metadata["namespace"], metadata["name"]) is None:
-        store.create(CONFIG_MAP, config_map)
-    else:
-        store.update(CONFIG_MAP, config_map)
-    store.create(SERVICE, gateway_service(gateway_url))
-
-
-def _namespace(name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": NAMESPACE.api_version,
-        "kind": NAMESPACE.name,
-        "metadata": {"name": name},
-        "status": {"phase": "Active"},
-    }
-
-
-def _gateway_config_map(url: str) -> dict[str, Any]:
-    return {
-        "apiVersion": CONFIG_MAP.api_version,
-        "kind": CONFIG_MAP.name,
-        "metadata": {"name": "abserve-gateway", "namespace": "kube-public"},
-        "data": {"url": url},
-    }

@@ -25,10 +25,10 @@ import aiohttp
 import psutil
 
 from abserve.cluster.containers import ERROR, UNHEALTHY, Container, Running, Terminated
+from abserve.cluster.model_server import ModelServer
 from abserve.cluster.ports import HOST, free_port
 from abserve.cluster.probes import says_yes
 from abserve.cluster.processes import Child, Processes, describe_exit
-from abserve.cluster.servers import ModelServer
 from abserve.cluster.storage import copy_model
 from abserve.cluster.supervision import BackOff
 from abserve.errors import AbserveError, ClusterError

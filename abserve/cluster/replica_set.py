@@ -12,12 +12,12 @@ import aiohttp
 from abserve.cluster.api.kinds import CONFIG_MAP, SECRET
 from abserve.cluster.api.store import Store
 from abserve.cluster.home import Home
+from abserve.cluster.model_server import ModelServer
 from abserve.cluster.pod_documents import PodTemplate
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.processes import Processes
 from abserve.cluster.replica import Replica, ReplicaSpec
 from abserve.cluster.secrets import decoded
-from abserve.cluster.servers import ModelServer
 from abserve.errors import ManifestError
 from abserve.gateway import Backend, Endpoint
 from abserve.seldon import (

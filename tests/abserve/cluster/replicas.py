@@ -7,9 +7,9 @@ from pathlib import Path
 import aiohttp
 
 from abserve.cluster.home import Home
+from abserve.cluster.model_server import ModelServer
 from abserve.cluster.processes import Processes
 from abserve.cluster.replica import Replica, ReplicaSpec
-from abserve.cluster.servers import ModelServer
 from abserve.seldon import Predictor, SeldonDeployment, with_defaults
 from tests.abserve.cluster.documents import Document, seldon_deployment
 

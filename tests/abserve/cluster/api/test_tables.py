@@ -16,7 +16,7 @@ from abserve.cluster.api.kinds import (
 )
 from abserve.cluster.api.status import ApiError
 from abserve.cluster.api.tables import age, included, table
-from abserve.cluster.services import gateway_service
+from abserve.cluster.own_objects import gateway_service
 from tests.abserve.cluster.asgi import Client
 from tests.abserve.cluster.documents import config_map, namespace, pod, secret, seldon_deployment
 from tests.abserve.seldon.documents import predictor

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from abserve.cluster.servers import ModelServer
+from abserve.cluster.model_server import ModelServer
 from abserve.errors import ClusterError
 from abserve.seldon import PrepackagedServer, prepackaged_server, with_defaults
 from tests.abserve.seldon.documents import parsed, prepackaged

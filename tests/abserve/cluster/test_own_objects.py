@@ -1,9 +1,12 @@
 import pytest
 
-from abserve.cluster.api.kinds import SERVICE
+from abserve.cluster.api import Store
+from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, SERVICE
 from abserve.cluster.api.schemas import faults
-from abserve.cluster.services import gateway_service
+from abserve.cluster.own_objects import gateway_service, make_own_objects
+from abserve.cluster.state import State
 from abserve.errors import ClusterError
+from tests.abserve.cluster.conftest import NOW
 
 
 def test_the_gateway_is_a_service_that_cluster_info_prints() -> None:
@@ -27,3 +30,15 @@ def test_the_service_has_the_fields_that_explain_knows() -> None:
 def test_a_url_without_host_and_port_is_refused(url: str) -> None:
     with pytest.raises(ClusterError, match="expected one with a host and a port"):
         gateway_service(url)
+
+
+async def test_a_later_cluster_says_where_its_own_gateway_is() -> None:
+    state = State()
+    make_own_objects(Store(lambda: NOW, state), "http://localhost:8080")
+    store = Store(lambda: NOW, state)
+    make_own_objects(store, "http://localhost:9090")
+    assert store.get(CONFIG_MAP, "kube-public", "abserve-gateway")["data"] == {
+        "url": "http://localhost:9090"
+    }
+    names = [each["metadata"]["name"] for each in store.list(NAMESPACE)]
+    assert names == ["default", "kube-public", "kube-system"]
