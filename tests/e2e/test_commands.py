@@ -36,6 +36,9 @@ Start = Callable[..., Running]
 @pytest.fixture
 def start(iris_cluster: LocalCluster, tmp_path: Path) -> Iterator[Start]:
     """Start a command; it ends with the test at the latest."""
+    # Shells make what runs in their background deaf to ctrl-C, these tests included, and whoever
+    # starts a process hands that on.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     out, err = tmp_path / "out", tmp_path / "err"
     started = []
 
@@ -55,6 +58,7 @@ def start(iris_cluster: LocalCluster, tmp_path: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+    signal.signal(signal.SIGINT, earlier)
 
 
 def test_status_without_a_name_lists_what_is_there(iris_cluster: LocalCluster) -> None:

@@ -178,7 +178,7 @@ def test_what_is_served_and_how_well_is_seen_as_it_happens(
     expect(cell(page, "p99", 0)).to_have_text(re.compile(r"^\d"))
     evidence = page.get_by_role("region", name="Evidence", exact=True)
     expect(evidence.get_by_text("points of accuracy")).to_be_visible(timeout=LOOKS_MILLISECONDS)
-    expect(evidence.get_by_text("not by this page")).to_be_visible()
+    expect(evidence.get_by_text("is for you to decide")).to_be_visible()
 
 
 def test_weights_are_set_after_the_dialog_has_said_what_will_change(
