@@ -183,6 +183,16 @@ shape (..., n_blocks), float64
         """Return the blocks that a mask of shape (n_blocks,) chooses."""
         return Blocks(*(getattr(self, field.name)[..., chosen] for field in fields(self)))
 
+    def failures(self) -> "Blocks":
+        """Return the same units with what did not succeed counted instead: `n - k`."""
+        return Blocks(
+            self.weight_candidate,
+            self.n_baseline,
+            self.n_baseline - self.k_baseline,
+            self.n_candidate,
+            self.n_candidate - self.k_candidate,
+        )
+
     def swapped(self) -> "Blocks":
         """Return the same blocks with the roles of baseline and candidate exchanged."""
         return Blocks(

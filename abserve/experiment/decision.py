@@ -117,6 +117,8 @@ class Findings:
         Since the first block began.
     interference : sequence of str
         Sentences that say what somebody else changed.
+    missing : sequence of str
+        Sentences that say what could not be learned: nothing is promoted without it.
     """
 
     claims: Sequence[Claim]
@@ -126,6 +128,7 @@ class Findings:
     n_candidate: int
     elapsed_seconds: float
     interference: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
 
 def decide(findings: Findings, rules: Rules) -> Decision:
@@ -169,7 +172,7 @@ def decide(findings: Findings, rules: Rules) -> Decision:
         return Decision(Action.ROLLBACK, shown_harms)
     bar = 1 / rules.alpha
     lacks = tuple(_said(claim, bar) for claim in findings.claims if not _shown(claim, bar))
-    lacks += _unmet(findings, rules)
+    lacks += _unmet(findings, rules) + tuple(findings.missing)
     if not lacks:
         return Decision(Action.PROMOTE, tuple(_said(claim, bar) for claim in findings.claims))
     if findings.elapsed_seconds >= rules.maximum_seconds:
