@@ -13,7 +13,8 @@ import abserve
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["requirements.lock", "requirements-serving.lock", "scripts/requirements-uv.lock"]
+IMAGE_LOCKS = ["requirements-serving.lock", "requirements-rollout.lock"]
+LOCKS = ["requirements.lock", *IMAGE_LOCKS, "scripts/requirements-uv.lock"]
 MODULES = sorted(
     path.relative_to(ROOT)
     for package in ("abserve", "runtimes", "training")
@@ -48,13 +49,14 @@ def test_every_dependency_in_a_lock_is_pinned_and_has_checksums(lock: str) -> No
     assert loose == []
 
 
-def test_the_image_serves_with_the_versions_that_are_tested() -> None:
+@pytest.mark.parametrize("lock", IMAGE_LOCKS)
+def test_an_image_runs_with_the_versions_that_are_tested(lock: str) -> None:
     tested = pins("requirements.lock")
-    served = pins("requirements-serving.lock")
+    held = pins(lock)
     # Only the pins: a package may be wanted on fewer platforms than in the larger lock.
     different = {
         name
-        for name, pin in served.items()
+        for name, pin in held.items()
         if pin.split(" ;")[0] != tested.get(name, "").split(" ;")[0]
     }
     assert different == set()
