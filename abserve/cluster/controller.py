@@ -10,6 +10,7 @@ import aiohttp
 from abserve.cluster.api.kinds import (
     CONFIG_MAP,
     EVENT,
+    LEASE,
     NAMESPACE,
     SECRET,
     SELDON_DEPLOYMENT,
@@ -106,7 +107,7 @@ class Controller:
             if event.change == "ADDED":
                 self._make_secrets(name)
             elif event.change == "DELETED":
-                for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT):
+                for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT, LEASE):
                     for document in self._store.list(kind, name):
                         self._store.delete(kind, name, document["metadata"]["name"])
 

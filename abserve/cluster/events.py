@@ -57,15 +57,20 @@ def record_event(
         "count": 1,
     }
     store.create(EVENT, event)
-    known.sort(key=lambda each: str(each["lastTimestamp"]))
+    known.sort(key=_last_seen)
     for old in known[: max(0, len(known) + 1 - _LATEST_KEPT)]:
         store.delete(EVENT, namespace, old["metadata"]["name"])
 
 
 def _tells(event: Document, uid: str, reason: str, message: str) -> bool:
     # By uid: what happened to an earlier object of the name happened to another.
-    found = event["involvedObject"]["uid"], event["reason"], event["message"]
-    return found == (uid, reason, message)
+    found = event["involvedObject"].get("uid"), event.get("reason"), event.get("message")
+    return found == (uid, reason, message) and "count" in event
+
+
+def _last_seen(event: Document) -> str:
+    # A client need not say when; then it was when the event was written.
+    return str(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
 
 
 def pod_events(before: Document, after: Document) -> Iterator[Told]:

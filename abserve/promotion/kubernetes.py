@@ -1,7 +1,6 @@
 """The Kubernetes API as promotion sees it: local and real clusters look the same from here."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes.client
-import kubernetes.config
 import kubernetes.watch
-import urllib3.exceptions
-import yaml
 
 from abserve.errors import KubernetesError
+from abserve.promotion.availability import not_available, progress, serves
+from abserve.promotion.connection import connect
 
 # Under this name the cluster keeps who changed which field.
 _FIELD_MANAGER = "abserve"
@@ -29,13 +27,6 @@ _GRACE_SECONDS = 2
 _SILENT_SECONDS = 30 * 24 * 3600
 _NOT_FOUND = 404
 _NOT_TO_BE_READ = (403, _NOT_FOUND)
-# The last two are what the client library makes of a file that is no kubeconfig at all.
-_NO_KUBECONFIG = (
-    kubernetes.config.ConfigException,
-    OSError,
-    yaml.YAMLError,
-    TypeError,
-)
 
 Document = dict[str, Any]
 Report = Callable[[str], None]
@@ -61,16 +52,17 @@ class Kubernetes:
     Parameters
     ----------
     kubeconfig : Path or None
-        None reads what kubectl would: ``$KUBECONFIG``, else ``~/.kube/config``.
+        None reads what kubectl would: ``$KUBECONFIG``, else ``~/.kube/config``, else the service
+        account of the pod this runs in.
     namespace : str or None
-        None means the namespace of the kubeconfig's current context.
+        None means the namespace of the kubeconfig's current context, or of the pod.
     timeout_seconds : float
         How long an answer may take.
 
     Raises
     ------
     KubernetesError
-        If there is no usable kubeconfig.
+        If there is no usable kubeconfig, and no service account either.
     """
 
     def __init__(
@@ -79,23 +71,12 @@ class Kubernetes:
         namespace: str | None,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
-        file = str(kubeconfig) if kubeconfig else None
-        configuration = kubernetes.client.Configuration()
-        # A cluster that does not answer is to be reported now, not after three more tries.
-        configuration.retries = False
-        try:
-            _, context = kubernetes.config.list_kube_config_contexts(file)
-            kubernetes.config.load_kube_config(file, client_configuration=configuration)
-        except _NO_KUBECONFIG as error:
-            raise KubernetesError(
-                f"no cluster is known ({error}); start a local one with 'abserve up', or name a "
-                "kubeconfig with --kubeconfig or $KUBECONFIG"
-            ) from error
-        self._client = kubernetes.client.ApiClient(configuration)
-        self.server = str(configuration.host)
+        self._connection = connect(kubeconfig)
+        self._client = kubernetes.client.ApiClient(self._connection.configuration)
+        self.server = self._connection.server
         self.timeout_seconds = timeout_seconds
-        self.namespace = namespace or context["context"].get("namespace") or "default"
-        self._custom = kubernetes.client.CustomObjectsApi(self._client)
+        self.namespace = namespace or self._connection.namespace
+        self.custom = kubernetes.client.CustomObjectsApi(self._client)
 
     @cached_property
     def core(self) -> Any:
@@ -111,7 +92,7 @@ class Kubernetes:
             If there is none, or the cluster does not answer.
         """
         with self.asking(), self._explaining_absence(name):
-            found: Document = self._custom.get_namespaced_custom_object(
+            found: Document = self.custom.get_namespaced_custom_object(
                 _GROUP,
                 _VERSION,
                 self.namespace,
@@ -125,11 +106,11 @@ class Kubernetes:
         """Return the SeldonDeployments of the namespace, or those of all namespaces."""
         with self.asking():
             if everywhere:
-                found = self._custom.list_cluster_custom_object(
+                found = self.custom.list_cluster_custom_object(
                     _GROUP, _VERSION, _PLURAL, _request_timeout=self.timeout_seconds
                 )
             else:
-                found = self._custom.list_namespaced_custom_object(
+                found = self.custom.list_namespaced_custom_object(
                     _GROUP,
                     _VERSION,
                     self.namespace,
@@ -151,7 +132,7 @@ class Kubernetes:
             If the cluster refuses: the object is not what the patch expects, or would be invalid.
         """
         with self.asking():
-            changed: Document = self._custom.patch_namespaced_custom_object(
+            changed: Document = self.custom.patch_namespaced_custom_object(
                 _GROUP,
                 _VERSION,
                 self.namespace,
@@ -186,11 +167,11 @@ class Kubernetes:
             If it says that it failed, is deleted, or is not there in time.
         """
         document = self.get(name)
-        if _serves(document, generation):
+        if serves(document, generation):
             return document
-        report(_progress(document))
+        report(progress(document))
         stream = kubernetes.watch.Watch().stream(
-            self._custom.list_namespaced_custom_object,
+            self.custom.list_namespaced_custom_object,
             _GROUP,
             _VERSION,
             self.namespace,
@@ -207,15 +188,10 @@ class Kubernetes:
                 document = dict(event["object"])
                 if event["type"] == "DELETED":
                     raise KubernetesError(f"SeldonDeployment {name!r} was deleted meanwhile")
-                if _serves(document, generation):
+                if serves(document, generation):
                     return document
-                report(_progress(document))
-        state = (document.get("status") or {}).get("state") or "unknown"
-        found = "not Available as changed" if state == "Available" else f"{state}, not Available"
-        raise KubernetesError(
-            f"SeldonDeployment {name!r} is {found}, after {timeout_seconds:g} s; "
-            f"see 'kubectl describe sdep {name}'"
-        )
+                report(progress(document))
+        raise KubernetesError(not_available(document, timeout_seconds))
 
     def pods(self, name: str) -> list[Pod]:
         """Return the replicas of a SeldonDeployment, without those that are being stopped."""
@@ -296,26 +272,9 @@ class Kubernetes:
                 raise
         return dict(found.data or {})
 
-    @contextlib.contextmanager
-    def asking(self) -> Iterator[None]:
-        """Turn what the client library raises into words."""
-        try:
-            yield
-        except kubernetes.client.ApiException as error:
-            # The client library tells failures of TLS as refusals without a status.
-            if not error.status:
-                raise KubernetesError(
-                    f"{self.server} is not the server this kubeconfig was written for "
-                    f"({_message(error)}); use the one that 'abserve up' wrote last"
-                ) from error
-            raise KubernetesError(
-                f"{self.server} refused ({error.status}): {_message(error)}"
-            ) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise KubernetesError(
-                f"{self.server} does not answer ({type(error).__name__}); is the cluster running? "
-                "'abserve up' starts the local one"
-            ) from error
+    def asking(self) -> contextlib.AbstractContextManager[None]:
+        """Turn what the client library raises into KubernetesError."""
+        return self._connection.asking()
 
     @contextlib.contextmanager
     def _explaining_absence(self, name: str) -> Iterator[None]:
@@ -335,50 +294,6 @@ class Kubernetes:
             f"there: {', '.join(names) or 'none'}. "
             + (f"Did you mean {close[0]!r}?" if close else apply)
         )
-
-
-def generation_of(document: Document) -> int:
-    return int(document["metadata"].get("generation", 0))
-
-
-def is_available(document: Document, generation: int) -> bool:
-    """Tell whether the cluster serves the object as of `generation`.
-
-    An operator that reports no observed generation is taken at its word once it says Available.
-    """
-    status = document.get("status") or {}
-    observed = status.get("observedGeneration", generation)
-    return status.get("state") == "Available" and int(observed) >= generation
-
-
-def has_failed(document: Document, generation: int) -> bool:
-    status = document.get("status") or {}
-    observed = status.get("observedGeneration", generation)
-    return status.get("state") == "Failed" and int(observed) >= generation
-
-
-def _serves(document: Document, generation: int) -> bool:
-    if has_failed(document, generation):
-        raise KubernetesError(
-            f"SeldonDeployment {document['metadata']['name']!r} failed: "
-            f"{document['status'].get('description') or 'the operator does not say why'}"
-        )
-    return is_available(document, generation)
-
-
-def _progress(document: Document) -> str:
-    """Return how far the cluster is with a SeldonDeployment, in its own words."""
-    status = document.get("status") or {}
-    told = [status.get("state") or "Creating", status.get("description") or ""]
-    return f"{document['metadata']['name']}: {', '.join(filter(None, told))}"
-
-
-def _message(error: Any) -> str:
-    """Return the message of the Status object in a refusal, or the bare HTTP reason."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return " ".join(str(error.reason).split())
 
 
 def _pod(item: Any) -> Pod:

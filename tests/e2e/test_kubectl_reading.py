@@ -96,8 +96,12 @@ def test_api_resources_tells_the_verbs_of_a_group(cluster: LocalCluster) -> None
     assert words(line)[6] == "all"
 
 
-def test_api_versions_lists_both_groups(cluster: LocalCluster) -> None:
-    assert cluster.must("kubectl", "api-versions").split() == ["machinelearning.seldon.io/v1", "v1"]
+def test_api_versions_lists_each_group(cluster: LocalCluster) -> None:
+    assert cluster.must("kubectl", "api-versions").split() == [
+        "coordination.k8s.io/v1",
+        "machinelearning.seldon.io/v1",
+        "v1",
+    ]
 
 
 def test_version_names_a_server(cluster: LocalCluster) -> None:
@@ -114,7 +118,10 @@ def test_cluster_info_tells_where_the_api_and_the_gateway_are(cluster: LocalClus
 def test_raw_paths_answer(cluster: LocalCluster) -> None:
     assert cluster.must("kubectl", "get", "--raw", "/readyz") == "ok"
     groups = json.loads(cluster.must("kubectl", "get", "--raw", "/apis"))["groups"]
-    assert [group["name"] for group in groups] == ["machinelearning.seldon.io"]
+    assert [group["name"] for group in groups] == [
+        "coordination.k8s.io",
+        "machinelearning.seldon.io",
+    ]
 
 
 def test_the_first_get_takes_three_requests_and_the_next_one(
@@ -149,8 +156,9 @@ def test_the_first_get_takes_three_requests_and_the_next_one(
         ("pod.status", ["containerStatuses\t<[]ContainerStatus>", "phase\t<string>"]),
         ("po.status.containerStatuses.state", ["waiting", "running", "terminated"]),
         ("ns", ["KIND:       Namespace", "model-repository"]),
-        ("event", ["involvedObject\t<InvolvedObject> -required-", "enum: Normal, Warning"]),
+        ("event", ["involvedObject\t<EventObject> -required-", "enum: Normal, Warning"]),
         ("svc", ["KIND:       Service", "gateway"]),
+        ("lease.spec", ["holderIdentity\t<string>", "leaseDurationSeconds\t<integer>"]),
     ],
 )
 def test_explain_says_what_a_field_means(
@@ -180,7 +188,7 @@ def test_every_object_has_the_fields_that_explain_names_and_no_others(
     iris: LocalCluster, kind: Kind
 ) -> None:
     listed = json.loads(iris.must("kubectl", "get", kind.plural, "-A", "-o", "json"))
-    assert kind.name == "ConfigMap" or listed["items"]
+    assert kind.name in {"ConfigMap", "Lease"} or listed["items"]
     assert [fault for each in listed["items"] for fault in faults(kind, each)] == []
 
 

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from abserve.promotion import Kubernetes
+from abserve.promotion.applying import Applying
+from abserve.seldon import weights_patch
+from abserve.weights import Weights
 from tests.e2e.local_cluster import OVERLAY, LocalCluster, infer, iris, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -279,3 +283,109 @@ def test_the_values_of_a_secret_stay_out_of_refusals_and_logs(cluster: LocalClus
     encoded = cluster.must("kubectl", "get", "secret", "pass", "-o", "jsonpath={.data.word}")
     assert not any(word in told for word in ("open-sesame", "31337", encoded))
     cluster.must("kubectl", "delete", "secret", "pass")
+
+
+# The rollout controller beside a GitOps tool.
+
+OLD_WEIGHTS, NEW_WEIGHTS = [90, 10], [50, 50]
+BARE = {
+    "apiVersion": "machinelearning.seldon.io/v1",
+    "kind": "SeldonDeployment",
+    "metadata": {"name": "iris"},
+}
+
+
+def weights_of(document: dict[str, Any]) -> list[int]:
+    return [each["traffic"] for each in document["spec"]["predictors"]]
+
+
+def owners_of_predictors(cluster: LocalCluster) -> set[str]:
+    entries = found(cluster, "sdep", "iris")["metadata"]["managedFields"]
+    return {
+        each["manager"] for each in entries if "f:predictors" in each["fieldsV1"].get("f:spec", {})
+    }
+
+
+def apply_overlay(cluster: LocalCluster, *options: str) -> "subprocess.CompletedProcess[str]":
+    return cluster.kubectl(
+        "apply", "--server-side", "--field-manager=gitops", *options, "-k", str(OVERLAY)
+    )
+
+
+def test_what_the_controller_changed_no_old_manifest_turns_back(cluster: LocalCluster) -> None:
+    assert apply_overlay(cluster).returncode == 0
+    try:
+        cluster.wait_until_available("iris")
+        half = weights_patch(cluster.get("iris"), Weights({"baseline": 50, "candidate": 50}))
+        kubernetes = Kubernetes(cluster.home / "kubeconfig", None)
+        Applying(kubernetes, lambda: None).patch("iris", half)
+        assert owners_of_predictors(cluster) == {"abserve-rollout"}
+
+        refused = apply_overlay(cluster)
+        assert refused.returncode == 1
+        assert 'conflict with "abserve-rollout": .spec.predictors' in refused.stderr
+        assert weights_of(cluster.get("iris")) == NEW_WEIGHTS
+
+        # What docs/rollout-in-the-cluster.md says to do once git has what is served: here git is
+        # what was served before.
+        assert apply_overlay(cluster, "--force-conflicts").returncode == 0
+        assert apply(cluster, BARE, "--field-manager=abserve-rollout").returncode == 0
+        assert owners_of_predictors(cluster) == {"gitops"}
+        assert weights_of(cluster.get("iris")) == OLD_WEIGHTS
+        assert apply_overlay(cluster).returncode == 0
+    finally:
+        cluster.delete("iris")
+
+
+def test_fields_that_both_state_alike_stay_when_the_controller_gives_them_up(
+    cluster: LocalCluster,
+) -> None:
+    assert apply_overlay(cluster).returncode == 0
+    try:
+        cluster.wait_until_available("iris")
+        kubernetes = Kubernetes(cluster.home / "kubeconfig", None)
+        Applying(kubernetes, lambda: None).patch("iris", [])
+        assert owners_of_predictors(cluster) == {"gitops", "abserve-rollout"}
+        assert apply(cluster, BARE, "--field-manager=abserve-rollout").returncode == 0
+        assert owners_of_predictors(cluster) == {"gitops"}
+        assert weights_of(cluster.get("iris")) == OLD_WEIGHTS
+    finally:
+        cluster.delete("iris")
+
+
+# Leases.
+
+
+def lease(holder: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "turn"},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15},
+    }
+
+
+def test_kubectl_writes_and_reads_leases(cluster: LocalCluster) -> None:
+    try:
+        assert cluster.apply(lease("anna")).returncode == 0
+        assert cluster.must("kubectl", "get", "leases").split()[:5] == [
+            "NAME",
+            "HOLDER",
+            "AGE",
+            "turn",
+            "anna",
+        ]
+        seen = json.loads(cluster.must("kubectl", "get", "lease", "turn", "-o", "json"))
+        assert "Holder Identity:" in cluster.must("kubectl", "describe", "lease", "turn")
+        explained = cluster.must("kubectl", "explain", "lease.spec.renewTime")
+        assert "When its holder renewed it last" in explained
+        patch = '{"spec": {"holderIdentity": "bert"}}'
+        cluster.must("kubectl", "patch", "lease", "turn", "--type=merge", "-p", patch)
+        seen["spec"]["holderIdentity"] = "carl"
+        late = cluster.kubectl("replace", "-f", "-", text=yaml.safe_dump(seen))
+        assert late.returncode == 1
+        assert "the object has been modified" in late.stderr
+        refused = apply(cluster, lease("dora"), "--field-manager=dora")
+        assert "conflict" in refused.stderr
+    finally:
+        cluster.must("kubectl", "delete", "lease", "turn", "--ignore-not-found")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SELDON_GROUP = "machinelearning.seldon.io"
+_COORDINATION_GROUP = "coordination.k8s.io"
 
 OWN_NAMESPACES = ("default", "kube-public", "kube-system")
 """Namespaces that every cluster has, and that cannot be deleted."""
@@ -72,9 +73,10 @@ POD = Kind(
 SERVICE = Kind(
     "Service", "services", short=("svc",), categories=("all",), verbs=_READ, derived=True
 )
-EVENT = Kind("Event", "events", short=("ev",), verbs=_READ)
+EVENT = Kind("Event", "events", short=("ev",))
+LEASE = Kind("Lease", "leases", _COORDINATION_GROUP)
 
-KINDS = (SELDON_DEPLOYMENT, NAMESPACE, SECRET, CONFIG_MAP, POD, SERVICE, EVENT)
+KINDS = (SELDON_DEPLOYMENT, NAMESPACE, SECRET, CONFIG_MAP, POD, SERVICE, EVENT, LEASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ def apply_patch(kind: Kind, document: Document, content_type: str, body: bytes) 
     """Return `document` with the patch in `body` applied, and what the patch says twice.
 
     A strategic merge patch differs from a merge patch in how lists are merged. The built-in kinds
-    we keep, Secrets and ConfigMaps, hold maps only, so there both mean the same; a custom resource
-    takes none, on Kubernetes as well.
+    that clients write hold maps only, so there both mean the same; a custom resource takes none, on
+    Kubernetes as well.
 
     Raises
     ------

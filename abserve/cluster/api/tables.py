@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from abserve.cluster.api.kinds import (
     CONFIG_MAP,
     EVENT,
+    LEASE,
     NAMESPACE,
     POD,
     SECRET,
@@ -238,7 +239,7 @@ def _open_ports(document: Document, _: datetime.datetime) -> str:
 
 def _object(document: Document, _: datetime.datetime) -> str:
     about = document["involvedObject"]
-    return f"{about['kind'].lower()}/{about['name']}"
+    return f"{about.get('kind', '').lower()}/{about.get('name', '')}"
 
 
 _NAME = _Column("Name", _text("metadata", "name"))
@@ -275,6 +276,7 @@ _COLUMNS: Mapping[Kind, Sequence[_Column]] = {
     NAMESPACE: (_NAME, _Column("Status", _text("status", "phase")), _AGE),
     SECRET: (_NAME, _Column("Type", _text("type")), _Column("Data", _count("data")), _AGE),
     CONFIG_MAP: (_NAME, _Column("Data", _count("data", "binaryData")), _AGE),
+    LEASE: (_NAME, _Column("Holder", _text("spec", "holderIdentity")), _AGE),
     EVENT: (
         _Column("Last Seen", _age("lastTimestamp")),
         _Column("Type", _text("type")),

@@ -10,7 +10,7 @@ import pytest
 from abserve.cluster.api.kinds import CONFIG_MAP
 from abserve.errors import KubernetesError
 from abserve.promotion import Kubernetes
-from abserve.promotion.kubernetes import Pod, has_failed, is_available
+from abserve.promotion.kubernetes import Pod
 from tests.abserve.promotion.local_api import METRICS_PORT, LocalApi, do_nothing, fail
 from tests.abserve.seldon.documents import document
 
@@ -264,39 +264,6 @@ def test_a_cluster_that_falls_silent_is_not_waited_for_for_ever(tmp_path: Path) 
         with pytest.raises(KubernetesError, match="does not answer"):
             cluster.wait_until_available("iris", 1, 1)
         ended.set()
-
-
-@pytest.mark.parametrize(
-    ("status", "available"),
-    [
-        ({"state": "Available", "observedGeneration": 2}, True),
-        ({"state": "Available", "observedGeneration": 3}, True),
-        ({"state": "Available", "observedGeneration": 1}, False),
-        ({"state": "Available"}, True),
-        ({"state": "Creating", "observedGeneration": 2}, False),
-        ({"state": "Failed", "observedGeneration": 2}, False),
-        ({}, False),
-        (None, False),
-    ],
-)
-def test_available_is_what_serves_the_generation_asked_for(
-    status: dict | None, available: bool
-) -> None:
-    assert is_available({"status": status}, 2) is available
-
-
-@pytest.mark.parametrize(
-    ("status", "failed"),
-    [
-        ({"state": "Failed", "observedGeneration": 2}, True),
-        ({"state": "Failed"}, True),
-        ({"state": "Failed", "observedGeneration": 1}, False),
-        ({"state": "Available", "observedGeneration": 2}, False),
-        ({}, False),
-    ],
-)
-def test_failed_is_what_failed_at_the_generation_asked_for(status: dict, failed: bool) -> None:
-    assert has_failed({"status": status}, 2) is failed
 
 
 def test_replicas_are_told_with_their_service_and_port(api: LocalApi, cluster: Kubernetes) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from abserve.cluster.api.kinds import (
     CONFIG_MAP,
     EVENT,
+    LEASE,
     NAMESPACE,
     POD,
     SECRET,
@@ -21,9 +22,11 @@ from abserve.cluster.api.kinds import (
     Kind,
 )
 from abserve.cluster.api.schemas.base import ObjectMeta
-from abserve.cluster.api.schemas.observed import Event, Pod, Service
+from abserve.cluster.api.schemas.observed import Pod, Service
 from abserve.cluster.api.schemas.written import (
     ConfigMap,
+    Event,
+    Lease,
     Namespace,
     Scale,
     Secret,
@@ -42,6 +45,7 @@ MODELS: Mapping[Kind, type[BaseModel]] = {
     POD: Pod,
     SERVICE: Service,
     EVENT: Event,
+    LEASE: Lease,
 }
 
 

@@ -21,11 +21,11 @@ def test_a_named_group_stands_in_versions_and_paths() -> None:
     assert SELDON_DEPLOYMENT.root == "/apis/machinelearning.seldon.io/v1"
 
 
-def test_discovery_names_the_group_with_its_version() -> None:
-    version = {"groupVersion": "machinelearning.seldon.io/v1", "version": "v1"}
-    assert group_list()["groups"] == [
-        {"name": SELDON_GROUP, "versions": [version], "preferredVersion": version}
-    ]
+@pytest.mark.parametrize("group", ["coordination.k8s.io", SELDON_GROUP])
+def test_discovery_names_each_group_with_its_version(group: str) -> None:
+    version = {"groupVersion": f"{group}/v1", "version": "v1"}
+    found = {"name": group, "versions": [version], "preferredVersion": version}
+    assert found in group_list()["groups"]
 
 
 def test_discovery_tells_kubectl_the_short_name() -> None:
@@ -41,10 +41,9 @@ def test_discovery_tells_what_lies_in_namespaces() -> None:
     assert not namespaced["namespaces"]
 
 
-@pytest.mark.parametrize("plural", ["services", "events"])
-def test_what_the_cluster_alone_writes_can_only_be_read(plural: str) -> None:
+def test_what_the_cluster_alone_writes_can_only_be_read() -> None:
     verbs = {each["name"]: each["verbs"] for each in resource_list("")["resources"]}
-    assert verbs[plural] == ("get", "list", "watch")
+    assert verbs["services"] == ("get", "list", "watch")
 
 
 def test_a_pod_has_logs_and_a_proxy() -> None:
@@ -65,7 +64,7 @@ def test_scale_is_a_kind_of_its_own() -> None:
     assert scale["verbs"] == ("get", "patch", "update")
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_all_groups_at_once_tell_what_each_group_tells(group: str) -> None:
     (item,) = aggregated([group])["items"]
     (version,) = item["versions"]
@@ -85,5 +84,6 @@ def test_all_groups_at_once_tell_what_each_group_tells(group: str) -> None:
 def test_the_core_group_has_no_name_among_all_groups_either() -> None:
     assert [each["metadata"] for each in aggregated(["", *groups()])["items"]] == [
         {},
+        {"name": "coordination.k8s.io"},
         {"name": SELDON_GROUP},
     ]

@@ -13,6 +13,7 @@ from abserve.cluster.api.kinds import (
     SELDON_DEPLOYMENT,
     SELDON_GROUP,
     Kind,
+    groups,
 )
 from abserve.cluster.api.openapi import documents, index
 from tests.abserve.cluster.asgi import Client
@@ -73,7 +74,8 @@ def test_the_index_names_a_document_for_each_group_with_its_digest() -> None:
     digests = [each.digest for each in documents().values()]
     assert urls == [
         f"/openapi/v3/api/v1?hash={digests[0]}",
-        f"/openapi/v3/apis/machinelearning.seldon.io/v1?hash={digests[1]}",
+        f"/openapi/v3/apis/coordination.k8s.io/v1?hash={digests[1]}",
+        f"/openapi/v3/apis/machinelearning.seldon.io/v1?hash={digests[2]}",
     ]
 
 
@@ -93,35 +95,35 @@ def test_explain_finds_each_kind(kind: Kind) -> None:
     assert f"{kind.root}/{kind.plural}" in paths
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_every_field_is_described(group: str) -> None:
     assert [name for name, schema in fields(group) if not schema.get("description")] == []
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_a_description_is_one_line_that_ends_with_a_full_stop(group: str) -> None:
     told = {name: schema["description"] for name, schema in fields(group)}
     assert [name for name, text in told.items() if not text.endswith(".") or "\n" in text] == []
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_every_reference_leads_somewhere(group: str) -> None:
     assert set(references(document(group))) <= set(schemas(group))
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_what_is_referred_to_can_be_described_beside_the_reference(group: str) -> None:
     assert [name for name, schema in fields(group) if "$ref" in schema] == []
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_nothing_is_written_that_openapi_3_0_does_not_have(group: str) -> None:
     text = json.dumps(schemas(group))
     for word in ("$defs", "anyOf", "const", "null", "title"):
         assert f'"{word}"' not in text
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_a_document_is_one_of_openapi(group: str) -> None:
     schemathesis.openapi.from_dict(document(group)).validate()
 
@@ -162,14 +164,14 @@ def test_a_strategic_patch_is_offered_for_kubernetes_own_kinds_only() -> None:
     strategic = "application/strategic-merge-patch+json"
     offered = {
         operation["x-kubernetes-group-version-kind"]["kind"]
-        for group in ("", SELDON_GROUP)
+        for group in ("", *groups())
         for _, method, operation in operations(group)
         if method == "patch" and strategic in operation["requestBody"]["content"]
     }
-    assert offered == {"ConfigMap", "Namespace", "Secret"}
+    assert offered == {"ConfigMap", "Event", "Lease", "Namespace", "Secret"}
 
 
-@pytest.mark.parametrize("group", ["", SELDON_GROUP])
+@pytest.mark.parametrize("group", ["", *groups()])
 def test_what_varies_in_a_path_is_a_parameter_of_it(group: str) -> None:
     for path, methods in document(group)["paths"].items():
         named = [each["name"] for each in methods.get("parameters", ())]
@@ -177,7 +179,7 @@ def test_what_varies_in_a_path_is_a_parameter_of_it(group: str) -> None:
 
 
 def test_what_can_only_be_read_has_no_operation_that_writes() -> None:
-    methods = {method for path, method, _ in operations("") if "/events" in path}
+    methods = {method for path, method, _ in operations("") if "/services" in path}
     assert methods == {"get"}
 
 

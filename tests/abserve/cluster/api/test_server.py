@@ -52,7 +52,7 @@ async def test_the_openapi_index_leads_to_a_document_for_each_group(client: Clie
     index = (await client.get("/openapi/v3")).json["paths"]
     urls = [each["serverRelativeURL"] for each in index.values()]
     answers = [await client.get(url.partition("?")[0]) for url in urls]
-    assert [answer.json["openapi"] for answer in answers] == ["3.0.0", "3.0.0"]
+    assert [answer.json["openapi"] for answer in answers] == ["3.0.0"] * 3
 
 
 @pytest.mark.parametrize(
