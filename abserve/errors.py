@@ -11,7 +11,9 @@
     ├── ManifestError      a SeldonDeployment that Seldon would refuse, or we cannot run
     ├── FeedbackError      a feedback token that is forged, damaged or foreign
     ├── TelemetryError     counts that cannot be read
+    │   └── LostCountsError      of a past moment; asking again does not bring them back
     ├── ExperimentError    counts, weights or bounds that no comparison can be made of
+    ├── AuditError         the audit log of a rollout was changed, or cannot be written
     ├── KubernetesError    the Kubernetes API refused or did not answer
     └── ClusterError       the local cluster could not do what was asked
 
@@ -56,8 +58,16 @@ class TelemetryError(AbserveError):
     """Counts are missing or cannot be read."""
 
 
+class LostCountsError(TelemetryError):
+    """What was counted at a past moment is not known, and asking again does not help."""
+
+
 class ExperimentError(AbserveError):
     """Counts, weights or bounds do not describe an experiment."""
+
+
+class AuditError(AbserveError):
+    """The audit log of a rollout cannot be read, trusted or written."""
 
 
 class KubernetesError(AbserveError):

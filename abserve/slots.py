@@ -61,3 +61,12 @@ def period_of(interval_seconds: int, maturity_seconds: int) -> int:
             f"feedback is counted by periods of {period} s, so expected a multiple of {period} s"
         )
     return period
+
+
+def rest_seconds(interval_seconds: int, period_seconds: int) -> int:
+    """Return for how long, when a block begins, all of its slots have rested.
+
+    Whoever reads them for the last time before it, and not earlier than that, has what they were
+    at its beginning.
+    """
+    return (REACH + 1) * period_seconds - interval_seconds

@@ -24,11 +24,15 @@ from prometheus_client.registry import Collector
 
 from abserve.artifacts import MAX_REFERENCE_FEATURES, Distribution
 from abserve.schema import Schema
+from abserve.slots import N_SLOTS
 from runtimes.drift import MIN_ROWS, WINDOW_ROWS
 from runtimes.tally import Buckets, Counts, Feedback, Tally
 
 _Name = tuple[str, str]
 _BY_VERSION = ("model", "version")
+_SLOT_LABELS = ("period", "slot")
+_IN_SLOTS = f"in a ring of {N_SLOTS} slots for each period in seconds"
+_BY_SLOT = f"by the time of assignment, {_IN_SLOTS}"
 
 
 class Families:
@@ -79,6 +83,26 @@ class Families:
         )
         self.rewards = _counter("rewards", "Responses that a reward was given for")
         self.reward = _counter("reward_sum", "Sum of the rewards, each in [0, 1]")
+        self.outcomes = _counter(
+            "outcomes",
+            f"Units of which an outcome became known, {_BY_SLOT}",
+            "metric",
+            *_SLOT_LABELS,
+        )
+        self.outcome = _counter(
+            "outcome_sum",
+            f"Sum of those outcomes, each in [0, 1], {_BY_SLOT}",
+            "metric",
+            *_SLOT_LABELS,
+        )
+        self.units = _counter(
+            "units", f"Units, by the time they arrived, {_IN_SLOTS}", *_SLOT_LABELS
+        )
+        self.unit = InfoMetricFamily(
+            "abserve_unit",
+            "1; the header that tells units apart, empty if every request is one",
+            labels=_BY_VERSION,
+        )
         self.info = InfoMetricFamily(
             "abserve_model", "1 for each version that was loaded", labels=_BY_VERSION
         )
@@ -174,6 +198,9 @@ def _expose_counts(families: Families, name: _Name, counts: Counts) -> None:
         _add_each(families.predictions, name, counts.predictions)
         _add_buckets(families.confidence, name, counts.confidence)
     _add_each(families.out_of_range, name, counts.out_of_range)
+    for period, number, n in counts.units.slots():
+        families.units.add_metric((*name, str(period), str(number)), n)
+    families.unit.add_metric(name, {"header": counts.units.header})
 
 
 def _expose_drift(families: Families, name: _Name, tally: Tally) -> None:
@@ -190,6 +217,10 @@ def _expose_feedback(families: Families, name: _Name, feedback: Feedback) -> Non
         families.squared_error.add_metric(name, feedback.squared_error)
     families.rewards.add_metric(name, feedback.n_rewards)
     families.reward.add_metric(name, feedback.reward)
+    for metric, period, number, slot in feedback.outcomes.slots():
+        labels = (*name, metric, str(period), str(number))
+        families.outcomes.add_metric(labels, slot.n)
+        families.outcome.add_metric(labels, slot.sum)
 
 
 def _add_each(

@@ -33,6 +33,7 @@ from runtimes.rest_requests import HEADER_LENGTH, answer_rest
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts, RequestCounts
 from runtimes.texts import shorten
+from runtimes.units import unit_header_from_environment, unit_of
 
 # Compressing what fits into one packet anyway costs time and saves none.
 _COMPRESSED_FROM_BYTES = 1400
@@ -54,6 +55,7 @@ class Target(msgspec.Struct, gc=False):
     names_version: bool
     header_length: bytes | None
     takes_gzip: bool
+    unit: bytes | None = None
 
 
 class Refused(NamedTuple):
@@ -88,6 +90,7 @@ class FastPath:
         self._registry = data_plane._model_registry
         self._cloud_events = CloudEventsMiddleware(settings)
         self._gzip = bool(settings.gzip_enabled)
+        self._unit_header = unit_header_from_environment().encode()
         self._open = not (settings.tracing_server or settings.cors_settings or settings.root_path)
         self._inferences = InferenceCounts(data_plane)
         self._requests = RequestCounts(app, settings) if settings.metrics_endpoint else None
@@ -123,7 +126,10 @@ class FastPath:
                 header_length = value
         if content_type != _JSON and header_length is None and not _is_json(content_type):
             return Refused(_not_json(content_type), names_version)
-        return Target(runtime, names_version, header_length, takes_gzip)
+        unit = None
+        if self._unit_header:
+            unit = unit_of(value for key, value in headers if key == self._unit_header)
+        return Target(runtime, names_version, header_length, takes_gzip, unit)
 
     def answer(self, target: Target | Refused, body: bytes) -> HttpAnswer:
         """Return the response to a request."""
@@ -131,12 +137,13 @@ class FastPath:
             return self._refuse(target)
         start = perf_counter()
         try:
+            first = target.runtime.count_unit(target.unit)
             if target.header_length is None:
-                plain = target.runtime.infer_json(body)
+                plain = target.runtime.infer_json(body, first_exposure=first)
                 if plain is not None:
                     content, request_id = plain
                     return self._to_http(target, content, request_id, b"", start)
-            answer = answer_rest(target.runtime, body, target.header_length)
+            answer = answer_rest(target.runtime, body, target.header_length, first_exposure=first)
             return self._to_http(target, answer.body, answer.request_id, answer.lines(), start)
         except MLServerError as error:
             status, message = error.status_code, str(error)

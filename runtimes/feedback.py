@@ -9,6 +9,7 @@ version is promoted.
 ::
 
     base64url( format 1 byte | compression 1 byte | body | signature 32 bytes )       no padding
+    format = 2; 3 if the request was not the first of its unit
     body = JSON [model, version, request id, assigned at, [class names] or null] | newline | rows
     rows = a class index (1 byte, or 4 if there are more than 256 classes) or a number (FP32)
            per row, little-endian
@@ -43,9 +44,12 @@ MAX_AGE_SECONDS = 30 * 24 * 3600
 MAX_TOKEN_CHARS = 1 << 20
 MAX_NAMED_CLASSES = 64
 
-_FORMAT = 2
+# Format 2 is that of releases that know no units: they read what we sign for a first exposure, and
+# refuse the others, which they would count.
+_FIRST, _REPEATED = 2, 3
 _PLAIN, _ZLIB = 0, 1
-_PLAIN_HEAD, _ZLIB_HEAD = bytes((_FORMAT, _PLAIN)), bytes((_FORMAT, _ZLIB))
+_PLAIN_HEADS = {True: bytes((_FIRST, _PLAIN)), False: bytes((_REPEATED, _PLAIN))}
+_ZLIB_HEADS = {True: bytes((_FIRST, _ZLIB)), False: bytes((_REPEATED, _ZLIB))}
 _HEAD = 2
 _SIGNATURE_BYTES = 32
 _MIN_KEY_BYTES = 16
@@ -65,15 +69,17 @@ _logger = logging.getLogger("mlserver.abserve.feedback")
 class Prediction:
     """What a token states: what one version predicted for the rows of one request.
 
-    `assigned_at` is in seconds since 1970. `predicted` holds a class of `classes` for each row; or
-    a number, if `classes` is None, for then the version is a regressor. `classes` are those of the
-    version, or if it has more than `MAX_NAMED_CLASSES`, those it predicted here.
+    `assigned_at` is in seconds since 1970. `first_exposure` tells whether it was the first request
+    of its unit; of the others no outcome is counted. `predicted` holds a class of `classes` for
+    each row; or a number, if `classes` is None, for then the version is a regressor. `classes` are
+    those of the version, or if it has more than `MAX_NAMED_CLASSES`, those it predicted here.
     """
 
     model: str
     version: str
     request_id: str
     assigned_at: int
+    first_exposure: bool
     classes: tuple[str, ...] | None
     predicted: tuple[str, ...] | tuple[float, ...]
 
@@ -115,6 +121,7 @@ class FeedbackTokens:
         request_id: str,
         classes: Sequence[str] | None,
         result: Result,
+        first_exposure: bool = True,
     ) -> str:
         """Return the token of a prediction made now.
 
@@ -126,6 +133,8 @@ class FeedbackTokens:
             All classes of that version, in the order of its schema; None for a regressor.
         result : Result
             What it predicted.
+        first_exposure : bool, optional
+            Whether the request was the first of its unit.
         """
         if isinstance(result, Classified):
             classes, rows = _class_rows(classes or (), result.indices)
@@ -133,12 +142,12 @@ class FeedbackTokens:
             classes, rows = None, result.prediction.astype(_NUMBER, copy=False).tobytes()
         content = (model, version, request_id, int(self._clock()), classes)
         body = orjson.dumps(content) + b"\n" + rows
-        signed = _PLAIN_HEAD + body
+        signed = _PLAIN_HEADS[first_exposure] + body
         # Numbers do not shrink.
         if len(body) >= _MIN_COMPRESSED_BYTES and classes is not None:
             smaller = zlib.compress(body, _FASTEST)
             if len(smaller) < len(body):
-                signed = _ZLIB_HEAD + smaller
+                signed = _ZLIB_HEADS[first_exposure] + smaller
         return _encode(signed + self._signature(signed))
 
     def read(self, token: str, model: str) -> Prediction:
@@ -178,7 +187,7 @@ class FeedbackTokens:
                 f"the feedback token is {age_seconds / 86_400:.1f} days old; feedback is "
                 f"counted for {MAX_AGE_SECONDS // 86_400} days"
             )
-        about = (owner, version, request_id, assigned_at)
+        about = (owner, version, request_id, assigned_at, signed[0] == _FIRST)
         if classes is None:
             return Prediction(*about, None, tuple(np.frombuffer(rows, _NUMBER).tolist()))
         indices = np.frombuffer(rows, _index_type(len(classes))).tolist()
@@ -244,9 +253,9 @@ def _decode(token: str) -> bytes:
         raise FeedbackError(
             "the feedback token is damaged or cut short; send it exactly as the response gave it"
         )
-    if raw[0] != _FORMAT:
+    if raw[0] not in {_FIRST, _REPEATED}:
         raise FeedbackError(
-            f"the feedback token has format {raw[0]}, this server reads format {_FORMAT}; "
-            "it was made by another release, or damaged"
+            f"the feedback token has format {raw[0]}, this server reads formats {_FIRST} and "
+            f"{_REPEATED}; it was made by another release, or damaged"
         )
     return raw

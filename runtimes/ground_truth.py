@@ -14,9 +14,14 @@ sending a token again counts only what was unknown until then, and the first val
 client may safely repeat a request it got no answer to. What was counted is remembered by each
 process for the latest `MAX_REMEMBERED` tokens; a repeat that reaches another replica, or comes
 after a restart, is counted again.
+
+For experiments the first ground truth of a classifier's response, and the first reward of any, is
+moreover counted as the outcome of its unit (`runtimes.outcomes`), if the response was the first
+that its unit got.
 """
 
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import fsum
@@ -31,6 +36,7 @@ from abserve.errors import FeedbackError
 from runtimes.feedback import FeedbackTokens, Prediction
 from runtimes.metrics import feedback_of
 from runtimes.once import once_per_process
+from runtimes.outcomes import Metric
 from runtimes.tally import Feedback
 
 MAX_REMEMBERED = 100_000
@@ -89,6 +95,10 @@ class CountedRows:
         self._remember(self._rows, token_digest, counted)
         return new
 
+    def has_rows(self, token_digest: bytes) -> bool:
+        """Tell whether any row of a token was counted."""
+        return token_digest in self._rows
+
     def add_reward(self, token_digest: bytes) -> bool:
         """Remember that a token was given a reward, and return whether it was the first."""
         is_new = token_digest not in self._rewards
@@ -122,6 +132,8 @@ class GroundTruthCounter:
         Reads the tokens.
     counted_rows : CountedRows
         What was counted before.
+    clock : callable, optional
+        Returns the present time, in seconds since 1970.
     """
 
     def __init__(
@@ -130,11 +142,13 @@ class GroundTruthCounter:
         classes: Sequence[str] | None,
         tokens: FeedbackTokens,
         counted_rows: CountedRows,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._model = model
         self._classes = tuple(classes or ())
         self._tokens = tokens
         self._counted_rows = counted_rows
+        self._clock = clock
 
     def count(self, body: Any) -> dict[str, Any]:
         """Count the ground truth, the reward, or both of one message.
@@ -178,18 +192,27 @@ class GroundTruthCounter:
             "model_version": prediction.version,
             "id": prediction.request_id,
         }
+        outcomes: dict[Metric, float] = {}
         if truths is not None:
             known = [row for row, truth in enumerate(truths) if truth is not None]
+            is_first = not self._counted_rows.has_rows(digest)
             rows = self._counted_rows.add(digest, known)
             pairs = [(prediction.predicted[row], truths[row]) for row in rows]
             count = _count_correct if is_classifier else _count_errors
             answer |= {"counted": len(rows), **count(feedback, pairs)}
+            if is_classifier and is_first and rows:
+                outcomes["accuracy"] = answer["correct"] / len(rows)
         if message.reward is not None:
             is_new = self._counted_rows.add_reward(digest)
             if is_new:
                 feedback.n_rewards += 1
                 feedback.reward += message.reward
+                outcomes["reward"] = message.reward
             answer |= {"reward_counted": is_new}
+        if prediction.first_exposure:
+            now = self._clock()
+            for metric, value in outcomes.items():
+                feedback.outcomes.add(metric, value, prediction.assigned_at, now)
         return answer
 
     def _fit(self, ground_truth: Any, prediction: Prediction) -> list[Any]:

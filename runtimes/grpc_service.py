@@ -41,6 +41,7 @@ from runtimes.lookup import find_model
 from runtimes.refusals import RefusedError, check_n_inputs
 from runtimes.runtime import Runtime
 from runtimes.server_metrics import InferenceCounts
+from runtimes.units import unit_header_from_environment, unit_of
 
 _NOT_IMPLEMENTED = 501
 
@@ -81,6 +82,7 @@ class InferenceServicer(servicers.InferenceServicer):
         self._registry = data_plane._model_registry
         self._cloud_events = CloudEventsMiddleware(settings)
         self._inferences = InferenceCounts(data_plane)
+        self._unit_header = unit_header_from_environment()
         self._voices: dict[tuple[str, str | None], _Voice] = {}
 
     async def ModelInfer(
@@ -166,12 +168,13 @@ class InferenceServicer(servicers.InferenceServicer):
         voice = self._voice_of(runtime)
         success = False
         try:
+            first_exposure = runtime.count_unit(self._unit_of(context))
             with runtime.refusals_counted():
                 check_n_inputs(len(request.inputs))
                 for where, parameters in parameters_of(request):
                     runtime.check_content_type(where, parameters)
                 read = read_request(request)
-            answer = runtime.infer(read)
+            answer = runtime.infer(read, first_exposure=first_exposure)
             success = True
         finally:
             seconds = perf_counter() - start
@@ -186,6 +189,12 @@ class InferenceServicer(servicers.InferenceServicer):
             )
         )
         return voice.writer.write(answer, raw=bool(request.raw_input_contents))
+
+    def _unit_of(self, context: Context) -> bytes | None:
+        if not self._unit_header:
+            return None
+        metadata = context.invocation_metadata() or ()
+        return unit_of(value for key, value in metadata if key == self._unit_header)
 
     def _voice_of(self, runtime: Runtime) -> _Voice:
         key = (runtime.name, runtime.version)

@@ -67,6 +67,18 @@ class VersionMetrics:
             {"git_commit": git_commit, "trained_at": trained_at},
         )
 
+    @property
+    def unit_header(self) -> str:
+        """The header that names the unit of a request; empty if requests are the units."""
+        return self._counts.units.header
+
+    def count_unit(self, unit: bytes | None) -> bool:
+        """Count the unit of a request that has arrived; return whether this is its first one.
+
+        It is None if the request is a unit of its own.
+        """
+        return self._counts.units.add(unit)
+
     def count_answer(self, seconds: float, rows: Rows, result: Result) -> None:
         """Count one answered request.
 

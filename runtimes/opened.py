@@ -104,19 +104,26 @@ class OpenedVersion:
         )
         self._json_service = b'","service_version":%b},"outputs":[' % orjson.dumps(__version__)
 
-    def infer(self, request: Request) -> Answer:
+    def infer(self, request: Request, *, first_exposure: bool) -> Answer:
         """Answer a request, and count it."""
         start = perf_counter()
         try:
-            answer, rows = self.compute(request)
+            answer, rows = self.compute(request, first_exposure=first_exposure)
         except RefusedError as error:
             self.count_refused(error, request.request_id)
             raise
         self.count_answered(answer, rows, start)
         return answer
 
-    def compute(self, request: Request) -> tuple[Answer, Rows]:
+    def compute(self, request: Request, *, first_exposure: bool) -> tuple[Answer, Rows]:
         """Answer a request; the one way there is, whatever form it had.
+
+        Parameters
+        ----------
+        request : Request
+            What is asked.
+        first_exposure : bool
+            Whether it is the first request of its unit; its token says so.
 
         Raises
         ------
@@ -145,6 +152,7 @@ class OpenedVersion:
             request_id=request_id,
             classes=self._classes,
             result=result,
+            first_exposure=first_exposure,
         )
         return Answer(request_id, wanted, result, token), rows
 

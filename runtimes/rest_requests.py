@@ -71,7 +71,9 @@ class _Request(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Request).decode
 
 
-def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> RestAnswer:
+def answer_rest(
+    runtime: Runtime, body: bytes, header_length: bytes | None, *, first_exposure: bool = True
+) -> RestAnswer:
     """Answer a request.
 
     Parameters
@@ -82,6 +84,8 @@ def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> R
         JSON, and the values behind it.
     header_length : bytes or None
         What the header says of the JSON's length; None if there is no header.
+    first_exposure : bool, optional
+        Whether it is the first request of its unit.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def answer_rest(runtime: Runtime, body: bytes, header_length: bytes | None) -> R
         request = Request(
             found.id, _tensors(found.inputs, values), [each.name for each in found.outputs or ()]
         )
-    answer = runtime.infer(request)
+    answer = runtime.infer(request, first_exposure=first_exposure)
     return _to_rest(runtime, answer, _wanted_in_binary(found, answer))
 
 

@@ -37,6 +37,7 @@ from runtimes.json_requests import parse_plain
 from runtimes.opened import Answer, OpenedVersion, Parts
 from runtimes.refusals import RefusedError
 from runtimes.texts import enumerate_names, shorten
+from runtimes.units import unit_of
 
 _UNAVAILABLE = 503
 
@@ -85,6 +86,7 @@ class Runtime(MLModel, ABC):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         opened = self._get_opened()
+        first_exposure = self.count_unit(_unit_of(payload, opened.metrics.unit_header))
         with self.refusals_counted():
             for where, parameters in (
                 ("the request", payload.parameters),
@@ -92,13 +94,40 @@ class Runtime(MLModel, ABC):
             ):
                 self.check_content_type(where, dict(parameters) if parameters else None)
         request = _to_request(payload)
-        answer = opened.infer(request)
+        answer = opened.infer(request, first_exposure=first_exposure)
         # MLServer copies the request's id to the response.
         payload.id = answer.request_id
         return opened.to_response(answer)
 
-    def infer(self, request: Request) -> Answer:
+    def count_unit(self, unit: bytes | None) -> bool:
+        """Count the unit of a request, once for each request, whatever becomes of it.
+
+        Parameters
+        ----------
+        unit : bytes or None
+            None if the request is a unit of its own.
+
+        Returns
+        -------
+        bool
+            Whether this version gets its first request of that unit.
+
+        Raises
+        ------
+        MLServerError
+            With status 503 if the version is not loaded yet.
+        """
+        return self._get_opened().metrics.count_unit(unit)
+
+    def infer(self, request: Request, *, first_exposure: bool = True) -> Answer:
         """Answer a request that arrived in whatever form.
+
+        Parameters
+        ----------
+        request : Request
+            What is asked.
+        first_exposure : bool, optional
+            Whether it is the first request of its unit, as `count_unit` says.
 
         Raises
         ------
@@ -107,7 +136,7 @@ class Runtime(MLModel, ABC):
         MLServerError
             With status 503 if the version is not loaded yet.
         """
-        return self._get_opened().infer(request)
+        return self._get_opened().infer(request, first_exposure=first_exposure)
 
     @contextmanager
     def refusals_counted(self) -> Iterator[None]:
@@ -147,7 +176,7 @@ class Runtime(MLModel, ABC):
         """Return the response as JSON, around outputs that are JSON already."""
         return self._get_opened().to_json(answer, outputs)
 
-    def infer_json(self, body: bytes) -> tuple[bytes, str] | None:
+    def infer_json(self, body: bytes, *, first_exposure: bool = True) -> tuple[bytes, str] | None:
         """Answer a request as `predict` would, from its bytes to the response's and the request id.
 
         None if it is not a plain request with an answer; nothing is counted then.
@@ -158,7 +187,7 @@ class Runtime(MLModel, ABC):
             return None
         start = perf_counter()
         try:
-            answer, rows = opened.compute(request)
+            answer, rows = opened.compute(request, first_exposure=first_exposure)
         except RefusedError:
             return None
         outputs = [output.json(answer.result) for output in answer.outputs]
@@ -211,6 +240,12 @@ def open_version(folder: Path, name: str, version: str | None) -> Metadata:
             f"{name} {version}; serve the folder as it was published"
         )
     return metadata
+
+
+def _unit_of(payload: InferenceRequest, header: str) -> bytes | None:
+    # MLServer has put the headers there, and replaced whatever the client wrote.
+    headers = payload.parameters.headers if payload.parameters else None
+    return unit_of([headers[header]]) if headers and header in headers else None
 
 
 def _to_request(payload: InferenceRequest) -> Request:

@@ -25,7 +25,9 @@ from abserve.artifacts import MAX_REFERENCE_FEATURES, Distribution
 from abserve.schema import Feature, Schema
 from runtimes.drift import Drift
 from runtimes.inference import Classified, Result, Rows
+from runtimes.outcomes import Outcomes
 from runtimes.refusals import REASONS
+from runtimes.units import Units, unit_header_from_environment
 
 SECONDS = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
@@ -79,13 +81,14 @@ class Buckets:
 class Counts:
     """What was counted of one version's requests since it was first loaded.
 
-    `lock` guards what is counted from answers. `rejected`, by reason, and `n_failed` are changed by
-    the event loop alone.
+    `lock` guards what is counted from answers. `rejected`, by reason, `n_failed` and `units` are
+    changed by the event loop alone.
     """
 
     lock: Lock = field(default_factory=Lock)
     rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     n_failed: int = 0
+    units: Units = field(default_factory=lambda: Units(unit_header_from_environment()))
     seconds: Buckets = field(default_factory=lambda: Buckets(SECONDS))
     batch_size: Buckets = field(default_factory=lambda: Buckets(ROWS))
     confidence: Buckets = field(default_factory=lambda: Buckets(CONFIDENCE, np.float32))
@@ -106,6 +109,7 @@ class Feedback:
     squared_error: float = 0.0
     n_rewards: int = 0
     reward: float = 0.0
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
 
 class Tally:

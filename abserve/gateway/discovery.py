@@ -12,7 +12,7 @@ from typing import Any
 
 from abserve.gateway.envoy import address, extension, typed, watched
 from abserve.gateway.replies import METADATA
-from abserve.gateway.routes import Cluster, Retries, Route, Transport
+from abserve.gateway.routes import Cluster, Endpoint, Retries, Route, Transport
 
 ROUTE_CONFIGURATION = "gateway"
 
@@ -24,6 +24,10 @@ _IDLE_SECONDS = 60
 # inference changes nothing, and what a dead replica counted is lost, so a second try is safe.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset"
 _RETRIES = 2
+# How often another replica is drawn for a retry until it is one that has not failed. For a unit the
+# first draw is always the one that has.
+_HOST_ATTEMPTS = 3
+_HOST_ATTEMPTS_OF_UNIT = 12
 # What Seldon's operator writes in a VirtualService when an annotation asks for retries.
 _SELDONS_RETRY_ON = "gateway-error,connect-failure,refused-stream"
 # The path that Seldon's readiness probe asks, and how soon a replica that says no is passed over.
@@ -78,25 +82,27 @@ def endpoint_discovery(cluster: Cluster, version: str) -> dict[str, Any]:
         cluster_name=cluster.name,
         endpoints=[
             {
-                "lb_endpoints": [
-                    {
-                        "endpoint": {
-                            "address": address(
-                                endpoint.host,
-                                endpoint.rest_port
-                                if cluster.transport == "rest"
-                                else endpoint.grpc_port,
-                            ),
-                            # Readiness has one answer, whatever the transport of the requests.
-                            "health_check_config": {"port_value": endpoint.rest_port},
-                        }
-                    }
-                    for endpoint in cluster.endpoints
-                ]
+                "lb_endpoints": [_endpoint(cluster, endpoint) for endpoint in cluster.endpoints],
             }
         ],
     )
     return {"version_info": version, "resources": [assignment]}
+
+
+def _endpoint(cluster: Cluster, endpoint: Endpoint) -> dict[str, Any]:
+    port = endpoint.rest_port if cluster.transport == "rest" else endpoint.grpc_port
+    described: dict[str, Any] = {
+        "endpoint": {
+            "address": address(endpoint.host, port),
+            # Readiness has one answer, whatever the transport of the requests.
+            "health_check_config": {"port_value": endpoint.rest_port},
+        }
+    }
+    if cluster.sticky:
+        # Likewise the replica has one name, which units are given by.
+        name = f"{endpoint.host}:{endpoint.rest_port}"
+        described["metadata"] = {"filter_metadata": {"envoy.lb": {"hash_key": name}}}
+    return described
 
 
 def _entries(route: Route, transport: Transport) -> list[dict[str, Any]]:
@@ -125,6 +131,10 @@ def _entries(route: Route, transport: Transport) -> list[dict[str, Any]]:
                 }
             ],
             "weighted_clusters": {**action["weighted_clusters"], "use_hash_policy": True},
+            "retry_policy": {
+                **action["retry_policy"],
+                "host_selection_retry_max_attempts": _HOST_ATTEMPTS_OF_UNIT,
+            },
         },
     }
     return [sticky, split]
@@ -182,7 +192,7 @@ def _retry_policy(asked: Retries | None) -> dict[str, Any]:
         "retry_host_predicate": [
             extension("envoy.retry_host_predicates.previous_hosts", typed(previous_hosts))
         ],
-        "host_selection_retry_max_attempts": 3,
+        "host_selection_retry_max_attempts": _HOST_ATTEMPTS,
     }
     if asked is not None:
         policy |= {
@@ -200,7 +210,9 @@ def _cluster(cluster: Cluster, folder: Path) -> dict[str, Any]:
         name=cluster.name,
         type="EDS",
         connect_timeout="1s",
-        lb_policy="LEAST_REQUEST",
+        # The hash that gave the unit its variant, as a place in a table whose size is a prime: it
+        # says nothing of the place in the hundred that the variants hold.
+        lb_policy="MAGLEV" if cluster.sticky else "LEAST_REQUEST",
         eds_cluster_config={"eds_config": watched(folder / cluster.file_name)},
         metadata={
             "filter_metadata": {

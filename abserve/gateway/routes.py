@@ -1,7 +1,7 @@
 """What the gateway is asked to do, before it is said in Envoy's words."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from abserve.errors import ManifestError
@@ -22,13 +22,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The replicas of one predictor over one transport, as Envoy knows them."""
+    """The replicas of one predictor over one transport, as Envoy knows them.
+
+    If `sticky`, requests of one unit go to one replica, the same over every transport.
+    """
 
     namespace: str
     deployment: str
     predictor: str
     transport: Transport
     endpoints: tuple[Endpoint, ...]
+    sticky: bool = False
 
     @property
     def name(self) -> str:
@@ -72,8 +76,8 @@ class Route:
 
     `weights` is keyed by the name of a backend's predictor. `shadow` gets copies of
     `shadow_percent` of the requests, in whole percent, and its answers are dropped. With a
-    `unit_header`, requests of one unit go to one backend; the backends' order then says which
-    units move when weights change: those at the border of two neighbours.
+    `unit_header`, requests of one unit go to one backend, and there to one replica; the backends'
+    order then says which units move when weights change: those at the border of two neighbours.
     """
 
     namespace: str
@@ -100,4 +104,10 @@ class Route:
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:
-        return tuple(cluster for backend in self.all_backends for cluster in backend.clusters)
+        sticky = self.unit_header is not None
+        return tuple(
+            # A shadow takes no part in an experiment, and may share its load as evenly as it can.
+            replace(cluster, sticky=sticky and backend is not self.shadow)
+            for backend in self.all_backends
+            for cluster in backend.clusters
+        )

@@ -286,6 +286,83 @@ def test_a_unit_may_be_as_long_as_a_header_may(
     assert "shorter headers" in refused.json()["error"]
 
 
+def three_replicas(servers: Servers) -> tuple[Backend, Backend]:
+    """A baseline with three replicas, and a candidate with one."""
+    endpoints = tuple(servers[name].endpoint for name in ("baseline", "other", "shadow"))
+    return Backend("shop", "iris", "baseline", endpoints), backend_of(servers["candidate"])
+
+
+def test_a_unit_stays_on_one_replica_of_its_variant_over_both_transports(
+    envoy: RunningEnvoy, servers: Servers, session: requests.Session
+) -> None:
+    route = route_to({"baseline": 50, "candidate": 50}, servers, unit_header="x-unit-id")
+    envoy.serve(replace(route, backends=three_replicas(servers)))
+    found = variants(session, envoy, UNITS)
+    assert variants(session, envoy, UNITS) == found
+    with grpc.insecure_channel(f"localhost:{envoy.port}") as channel:
+        over_grpc = {
+            unit: envoy.call_over(channel, *NAMED, ("x-unit-id", unit)) for unit in UNITS[:300]
+        }
+    assert over_grpc == {unit: found[unit] for unit in UNITS[:300]}
+
+
+@pytest.mark.parametrize("percent", [10, 50, 90])
+def test_the_replicas_of_a_variant_have_equal_shares_of_its_units(
+    envoy: RunningEnvoy, servers: Servers, session: requests.Session, percent: int
+) -> None:
+    weights = {"baseline": percent, "candidate": 100 - percent}
+    route = route_to(weights, servers, unit_header="x-unit-id")
+    envoy.serve(replace(route, backends=three_replicas(servers)))
+    counts = Counter(variants(session, envoy, UNITS).values())
+    n_baseline = len(UNITS) - counts["candidate"]
+    low, high = interval(len(UNITS), percent / 100)
+    assert low <= n_baseline <= high
+    low, high = interval(n_baseline, 1 / 3)
+    assert all(low <= counts[name] <= high for name in ("baseline", "other", "shadow"))
+
+
+def test_requests_of_no_unit_go_to_all_replicas_of_a_sticky_variant(
+    envoy: RunningEnvoy, servers: Servers, session: requests.Session
+) -> None:
+    route = route_to({"baseline": 100, "candidate": 0}, servers, unit_header="x-unit-id")
+    envoy.serve(replace(route, backends=three_replicas(servers)))
+    found = Counter(session.get(f"{envoy.path}/x", timeout=5).json()["name"] for _ in range(600))
+    low, high = interval(600, 1 / 3)
+    assert all(low <= found[name] <= high for name in ("baseline", "other", "shadow"))
+
+
+def test_the_units_of_a_replica_that_is_not_ready_go_to_the_others_meanwhile(
+    envoy: RunningEnvoy, servers: Servers, session: requests.Session
+) -> None:
+    units = UNITS[:300]
+    route = route_to({"baseline": 100, "candidate": 0}, servers, unit_header="x-unit-id")
+    envoy.serve(replace(route, backends=three_replicas(servers)))
+    before = variants(session, envoy, units)
+    servers["other"].ready = False
+    try:
+        wait_until(lambda: "other" not in variants(session, envoy, units).values(), str)
+        meanwhile = variants(session, envoy, units)
+    finally:
+        servers["other"].ready = True
+    stayed = [unit for unit in units if before[unit] == meanwhile[unit]]
+    assert len(stayed) > 0.8 * sum(name != "other" for name in before.values())
+    wait_until(lambda: variants(session, envoy, units) == before, str)
+
+
+def test_a_unit_whose_replica_breaks_off_is_sent_to_another(
+    envoy: RunningEnvoy, servers: Servers, session: requests.Session
+) -> None:
+    route = route_to({"baseline": 100, "candidate": 0}, servers, unit_header="x-unit-id")
+    envoy.serve(replace(route, backends=three_replicas(servers)))
+    for unit in UNITS[:20]:
+        for server in servers.values():
+            server.seen.clear()
+        headers = {"x-unit-id": unit}
+        assert session.get(f"{envoy.path}/cut", headers=headers, timeout=5).status_code == 503
+        tried = [name for name, server in servers.items() if "/cut" in server.seen]
+        assert len(tried) >= 2
+
+
 # Timeouts and retries.
 
 

@@ -19,7 +19,7 @@ from runtimes.inference import Classified, Regressed
 KEY = b"sixteen bytes at least"
 NOW = 1_800_000_000
 FLOWERS = ("setosa", "virginica")
-PREDICTION = Prediction("iris", "v3", "r-1", NOW, FLOWERS, ("virginica",))
+PREDICTION = Prediction("iris", "v3", "r-1", NOW, True, FLOWERS, ("virginica",))
 
 
 def tokens(key: bytes = KEY, now: float = NOW) -> FeedbackTokens:
@@ -31,6 +31,7 @@ def sign(
     classes: tuple[str, ...] = FLOWERS,
     request_id: str = "r-1",
     signer: FeedbackTokens | None = None,
+    first_exposure: bool = True,
 ) -> str:
     """The token of rows with these classes; of one virginica, if none are given."""
     rows = np.array(indices or (1,))
@@ -41,6 +42,7 @@ def sign(
         request_id=request_id,
         classes=classes,
         result=Classified(rows, probability),
+        first_exposure=first_exposure,
     )
 
 
@@ -65,7 +67,7 @@ def test_a_token_states_the_class_of_each_row() -> None:
 def test_a_token_states_the_number_of_each_row() -> None:
     prediction = tokens().read(sign_numbers(1.5, -2, 3e38), "iris")
     assert prediction == Prediction(
-        "iris", "v3", "r-1", NOW, None, (1.5, -2.0, float(np.float32(3e38)))
+        "iris", "v3", "r-1", NOW, True, None, (1.5, -2.0, float(np.float32(3e38)))
     )
 
 
@@ -195,8 +197,24 @@ def test_a_token_larger_than_any_of_ours_is_refused_unread() -> None:
 
 
 def test_a_token_of_another_format_is_refused() -> None:
-    with pytest.raises(FeedbackError, match="has format 1, this server reads format 2"):
+    with pytest.raises(FeedbackError, match="has format 1, this server reads formats 2 and 3"):
         tokens().read("AQ" + sign()[2:], "iris")
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_a_token_tells_whether_its_request_was_the_first_of_its_unit(n_rows: int) -> None:
+    rows = [1] * n_rows
+    first, second = sign(*rows), sign(*rows, first_exposure=False)
+    assert tokens().read(first, "iris").first_exposure is True
+    assert tokens().read(second, "iris").first_exposure is False
+
+
+def test_a_token_of_releases_that_knew_no_units_is_a_first_exposure() -> None:
+    token = (
+        "AgBbImlyaXMiLCJ2MyIsInItMSIsMTgwMDAwMDAwMCxbInNldG9zYSIsInZpcmdpbmljYSJdXQoBlTN6LzLgjoaPg1FU"
+        "Iuz9xNH2yHyL_xV80pzJD0NfBzQ"
+    )
+    assert tokens().read(token, "iris") == PREDICTION
 
 
 def test_a_token_lives_thirty_days_and_no_longer() -> None:

@@ -6,22 +6,24 @@ import pytest
 from mlserver.errors import MLServerError
 from prometheus_client import REGISTRY
 
+from abserve.slots import slot_of
 from runtimes.feedback import FeedbackTokens
 from runtimes.ground_truth import CountedRows, GroundTruthCounter
 from runtimes.inference import Classified, Regressed
 
-TOKENS = FeedbackTokens(b"sixteen bytes at least")
+NOW = 1_800_000_000
+TOKENS = FeedbackTokens(b"sixteen bytes at least", clock=lambda: NOW)
 CLASSES = ("setosa", "versicolor", "virginica")
 
 
 @pytest.fixture
 def counter() -> GroundTruthCounter:
-    return GroundTruthCounter("iris", CLASSES, TOKENS, CountedRows())
+    return GroundTruthCounter("iris", CLASSES, TOKENS, CountedRows(), lambda: NOW)
 
 
 @pytest.fixture
 def measurer() -> GroundTruthCounter:
-    return GroundTruthCounter("house", None, TOKENS, CountedRows())
+    return GroundTruthCounter("house", None, TOKENS, CountedRows(), lambda: NOW)
 
 
 def token(
@@ -34,6 +36,18 @@ def token(
         request_id=request_id,
         classes=classes,
         result=Classified(np.array(indices), probability),
+    )
+
+
+def repeated_token(*indices: int) -> str:
+    probability = np.ones((len(indices), len(CLASSES)), dtype=np.float32)
+    return TOKENS.sign(
+        model="iris",
+        version="v1",
+        request_id="r-1",
+        classes=CLASSES,
+        result=Classified(np.array(indices), probability),
+        first_exposure=False,
     )
 
 
@@ -64,6 +78,12 @@ def counted(version: str, outcome: str) -> float:
     return value("abserve_feedback_total", version=version, outcome=outcome)
 
 
+def outcomes(metric: str, assigned_at: int = NOW, **labels: str) -> tuple[float, float]:
+    """The outcomes counted in the slot of that minute, and their sum."""
+    slot = {"metric": metric, "period": "60", "slot": str(slot_of(assigned_at, 60)), **labels}
+    return value("abserve_outcomes_total", **slot), value("abserve_outcome_sum_total", **slot)
+
+
 def all_counted() -> tuple[float, ...]:
     """All that feedback on iris and house can count."""
     return (
@@ -75,6 +95,8 @@ def all_counted() -> tuple[float, ...]:
         value("abserve_absolute_error_sum_total", "house"),
         value("abserve_squared_error_sum_total", "house"),
         value("abserve_rewards_total", "house"),
+        *outcomes("accuracy"),
+        *outcomes("reward"),
     )
 
 
@@ -330,3 +352,71 @@ def test_a_malformed_message_is_refused_and_not_counted(
         counter.count(body)
     assert caught.value.status_code == 400
     assert all_counted() == before
+
+
+# Outcomes: one for each response, by the time its request was assigned.
+
+
+def test_the_outcome_of_a_response_is_the_share_of_its_labelled_rows_that_were_right(
+    counter: GroundTruthCounter,
+) -> None:
+    n, total = outcomes("accuracy")
+    counter.count(message(["setosa", "setosa", None, "virginica"], token(0, 1, 2, 2)))
+    assert outcomes("accuracy") == (n + 1, pytest.approx(total + 2 / 3, abs=2**-20))
+
+
+def test_only_the_first_ground_truth_of_a_response_is_its_outcome(
+    counter: GroundTruthCounter,
+) -> None:
+    n, total = outcomes("accuracy")
+    sent = token(0, 1)
+    counter.count(message([None, None], sent))
+    assert outcomes("accuracy") == (n, total)
+    counter.count(message([None, "versicolor"], sent))
+    assert counter.count(message(["virginica", "versicolor"], sent))["counted"] == 1
+    assert outcomes("accuracy") == (n + 1, total + 1)
+
+
+def test_the_first_reward_of_a_response_is_an_outcome(counter: GroundTruthCounter) -> None:
+    n, total = outcomes("reward")
+    sent = token(0, 1)
+    for reward in (0.25, 0.75):
+        counter.count(rewarded(reward, sent))
+    assert outcomes("reward") == (n + 1, total + 0.25)
+
+
+def test_ground_truth_and_reward_are_outcomes_of_their_own(counter: GroundTruthCounter) -> None:
+    before = outcomes("accuracy")[0], outcomes("reward")[0]
+    counter.count(message("setosa", token(0), reward=1))
+    assert (outcomes("accuracy")[0], outcomes("reward")[0]) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_number_has_no_accuracy_and_may_have_a_reward(measurer: GroundTruthCounter) -> None:
+    n, total = outcomes("reward", model="house")
+    measurer.count(message(2.0, number_token(1), reward=0.5))
+    assert outcomes("accuracy", model="house") == (0, 0)
+    assert outcomes("reward", model="house") == (n + 1, total + 0.5)
+
+
+def test_a_response_that_was_not_its_units_first_has_no_outcome(
+    counter: GroundTruthCounter,
+) -> None:
+    before, rows = (outcomes("accuracy"), outcomes("reward")), counted("v1", "correct")
+    answer = counter.count(message("setosa", repeated_token(0), reward=1))
+    assert (answer["counted"], answer["reward_counted"]) == (1, True)
+    assert counted("v1", "correct") == rows + 1
+    assert (outcomes("accuracy"), outcomes("reward")) == before
+
+
+def test_an_outcome_counts_for_the_version_that_predicted(counter: GroundTruthCounter) -> None:
+    counter.count(message("setosa", token(0, version="v7")))
+    assert outcomes("accuracy", version="v7") == (1, 1)
+
+
+def test_an_outcome_is_counted_where_the_clock_says_that_it_still_may_be() -> None:
+    late = GroundTruthCounter("iris", CLASSES, TOKENS, CountedRows(), lambda: NOW + 3600)
+    hour = {"period": "3600", "slot": str(slot_of(NOW, 3600))}
+    in_minute, (n, total) = outcomes("accuracy"), outcomes("accuracy", **hour)
+    late.count(message("setosa", token(0)))
+    assert outcomes("accuracy") == in_minute
+    assert outcomes("accuracy", **hour) == (n + 1, total + 1)

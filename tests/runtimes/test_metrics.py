@@ -9,10 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from abserve.artifacts import Distribution
 from abserve.schema import Feature, Schema
+from abserve.slots import N_SLOTS, PERIODS_SECONDS
 from runtimes.exposition import Families
 from runtimes.inference import Classified, Regressed, Rows
 from runtimes.metrics import VersionMetrics, feedback_of, process_collector
 from runtimes.refusals import REASONS
+from runtimes.units import HEADER_VARIABLE
 
 CLASSES = ("setosa", "versicolor", "virginica")
 FEATURES = (Feature(name="length"), Feature(name="width", minimum=0, maximum=10))
@@ -102,7 +104,7 @@ def test_every_metric_is_ours_and_is_labelled_with_model_and_version_first(model
     answer(metrics, 100)
     for family in process_collector().collect():
         assert family.name.startswith("abserve_")
-        assert family.samples
+        assert family.samples or family.name in {"abserve_outcomes", "abserve_outcome_sum"}
         for sample in family.samples:
             assert list(sample.labels)[:2] == ["model", "version"]
 
@@ -320,6 +322,56 @@ def test_no_request_makes_a_time_series(model: str) -> None:
         metrics.count_rejected("other")
         metrics.count_failed()
     assert {name: len(found) for name, found in samples(model).items()} == before
+
+
+def n_units(model: str, period: int) -> float:
+    return sum(
+        sample.value
+        for sample in samples(model)["abserve_units_total"]
+        if sample.labels["period"] == str(period)
+    )
+
+
+def test_every_request_is_a_unit(model: str) -> None:
+    metrics = load(model)
+    assert [n_units(model, period) for period in PERIODS_SECONDS] == [0] * 4
+    assert [metrics.count_unit(None), metrics.count_unit(b"user-1")] == [True, True]
+    assert [n_units(model, period) for period in PERIODS_SECONDS] == [2] * 4
+    assert value(model, "abserve_unit_info", header="") == 1
+
+
+def test_with_a_header_its_distinct_values_are_the_units(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HEADER_VARIABLE, "x-user")
+    metrics = load(model)
+    answer(metrics, 9)
+    for unit in (b"a", b"b", b"a", None, None):
+        metrics.count_unit(unit)
+    assert n_units(model, 3600) == 4
+    assert value(model, "abserve_unit_info", header="x-user") == 1
+
+
+def test_a_version_that_is_loaded_again_remembers_its_units(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HEADER_VARIABLE, "x-user")
+    load(model).count_unit(b"a")
+    assert load(model).count_unit(b"a") is False
+    assert n_units(model, 3600) == 1
+
+
+def test_the_outcomes_of_a_version_have_a_bounded_number_of_series(model: str) -> None:
+    outcomes = feedback_of(model, "v1", is_classifier=True).outcomes
+    assert "abserve_outcomes_total" not in samples(model)
+    for period in PERIODS_SECONDS:
+        for number in range(2 * N_SLOTS):
+            assigned_at = 1_800_000_000 + number * period
+            outcomes.add("accuracy", 1, assigned_at, assigned_at)
+    found = samples(model)
+    for name in ("abserve_outcomes_total", "abserve_outcome_sum_total"):
+        assert len(found[name]) == len(PERIODS_SECONDS) * N_SLOTS
+        assert {each.labels["metric"] for each in found[name]} == {"accuracy"}
 
 
 def test_there_are_two_hundred_series_at_most_for_a_version_of_many_features(model: str) -> None:

@@ -158,6 +158,33 @@ def test_a_units_hash_is_one_for_each_deployment_and_all_its_transports() -> Non
     assert hashed == ["shop/iris/", "shop/wine/", "shop/iris/", "shop/wine/"]
 
 
+def test_a_unit_is_given_to_a_replica_by_a_name_that_is_one_for_both_transports() -> None:
+    found = STICKY.clusters
+    assert [cluster(of)["lb_policy"] for of in found] == ["MAGLEV"] * 4
+    for of in found[:2]:
+        [endpoints] = endpoint_discovery(of, "1")["resources"][0]["endpoints"]
+        assert [
+            each["metadata"]["filter_metadata"]["envoy.lb"]["hash_key"]
+            for each in endpoints["lb_endpoints"]
+        ] == ["127.0.0.1:41001", "127.0.0.1:41002"]
+
+
+def test_without_units_and_for_a_shadow_the_least_busy_replica_is_taken() -> None:
+    shadowed = replace(SHADOWED, unit_header="x-unit-id")
+    for of in (*TWO.clusters, *shadowed.clusters[-2:]):
+        assert cluster(of)["lb_policy"] == "LEAST_REQUEST"
+        assert "metadata" not in str(endpoint_discovery(of, "1"))
+
+
+def test_a_retry_of_a_unit_looks_longer_for_a_replica_that_has_not_failed() -> None:
+    sticky, random = table(STICKY)[:2]
+    attempts = [
+        each["route"]["retry_policy"]["host_selection_retry_max_attempts"]
+        for each in (sticky, random)
+    ]
+    assert attempts == [12, 3]
+
+
 def test_backends_share_the_row_in_the_order_of_the_route() -> None:
     turned = replace(STICKY, backends=STICKY.backends[::-1])
     names = [each["name"] for each in table(turned)[0]["route"]["weighted_clusters"]["clusters"]]
