@@ -7,7 +7,13 @@ over. Both are numbers of units and sums per variant, and nothing else is needed
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from abserve.experiment import Block, Blocks
+import numpy as np
+from numpy.typing import NDArray
+
+from abserve.experiment import Blocks
+
+# Of the prediction drift a block has one metric per class, whose name follows.
+DRIFT_OF = "prediction_drift:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,28 @@ class ObservedBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedBlocks:
+    """The blocks that know one metric, and when they ended.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Of shape (n_blocks,).
+    ended : ndarray of shape (n_blocks,)
+        Seconds since the first block of the experiment began; or, of blocks without a time, their
+        numbers from 1.
+    """
+
+    blocks: Blocks
+    ended: NDArray[np.float64]
+
+    @classmethod
+    def numbered(cls, blocks: Blocks) -> "TimedBlocks":
+        """Take blocks of which no times are known."""
+        return cls(blocks, np.arange(1.0, blocks.n_blocks + 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All blocks, oldest first, and what disturbed them.
 
@@ -74,25 +102,31 @@ class Observed:
     interference: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
-    def units(self) -> Blocks:
+    def units(self) -> TimedBlocks:
         """Return the units that arrived, of blocks that know them."""
-        return _blocks((block, block.units) for block in self.blocks if block.units is not None)
+        return self._timed((each, each.units) for each in self.blocks if each.units is not None)
 
-    def metric(self, name: str) -> Blocks:
+    def metric(self, name: str) -> TimedBlocks:
         """Return what is known of one metric."""
-        return _blocks(
-            (block, block.by_metric[name]) for block in self.blocks if name in block.by_metric
+        return self._timed(
+            (each, each.by_metric[name]) for each in self.blocks if name in each.by_metric
         )
 
-
-def _blocks(counted: Iterable[tuple[ObservedBlock, Counts]]) -> Blocks:
-    return Blocks.of(
-        Block(
-            block.weight_candidate,
-            counts.n_baseline,
-            counts.k_baseline,
-            counts.n_candidate,
-            counts.k_candidate,
+    def _timed(self, counted: Iterable[tuple[ObservedBlock, Counts]]) -> TimedBlocks:
+        known = list(counted)
+        began_at = self.blocks[0].began_at if self.blocks else 0.0
+        # In columns at once: a rollout does this after each of its thousands of blocks.
+        rows = [
+            (
+                block.weight_candidate,
+                counts.n_baseline,
+                counts.k_baseline,
+                counts.n_candidate,
+                counts.k_candidate,
+            )
+            for block, counts in known
+        ]
+        return TimedBlocks(
+            Blocks.from_columns(*np.array(rows, dtype=np.float64).reshape(-1, 5).T),
+            np.array([block.ended_at - began_at for block, _ in known], dtype=np.float64),
         )
-        for block, counts in counted
-    )

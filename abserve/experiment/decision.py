@@ -194,7 +194,7 @@ def _faults(findings: Findings) -> tuple[str, ...]:
 
 def _unmet(findings: Findings, rules: Rules) -> tuple[str, ...]:
     unmet = tuple(
-        f"the {variant} has served {n} of at least {rules.minimum_units} units"
+        f"the {variant} has {n} of at least {rules.minimum_units} units that can be judged"
         for variant, n in (("baseline", findings.n_baseline), ("candidate", findings.n_candidate))
         if n < rules.minimum_units
     )

@@ -60,7 +60,7 @@ def test_promotion_waits_for_units_of_each_variant_and_for_time() -> None:
     decision = decided(SHOWN, rules=rules)
     assert decision.action is Action.CONTINUE
     assert decision.reasons == (
-        "the candidate has served 2000 of at least 2500 units",
+        "the candidate has 2000 of at least 2500 units that can be judged",
         "600 of at least 3600 seconds have passed",
     )
     assert decided(SHOWN, n_candidate=2500, seconds=3600, rules=rules).action is Action.PROMOTE
