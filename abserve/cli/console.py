@@ -97,6 +97,12 @@ class _Cluster:
         self._check(name, generation)
         promote(self._kubernetes, name, report, _TIMEOUT_SECONDS)
 
+    def roll_back(self, name: str, generation: int, report: Callable[[str], None]) -> None:
+        from abserve.promotion import roll_back
+
+        self._check(name, generation)
+        roll_back(self._kubernetes, name, report, _TIMEOUT_SECONDS)
+
     def _check(self, name: str, generation: int) -> None:
         found = self._kubernetes.get(name)["metadata"].get("generation", 0)
         if found != generation:

@@ -1,4 +1,7 @@
-"""``abserve status``, ``weights`` and ``promote``: on the local cluster or any other."""
+"""``abserve status``, ``weights``, ``promote``, ``rollback``: on the local cluster or any other."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -134,10 +137,50 @@ def promote_command(context: Context, name: str, timeout_seconds: float, as_json
     cluster = context.kubernetes()
     with Progress(f"{name}: promoting", to_stderr=as_json) as progress:
         promoted = promote(cluster, name, progress.say, timeout_seconds, progress.wait_for)
-    serving = promoted["spec"]["predictors"][0]
-    variant, uri = serving["name"], serving["graph"]["modelUri"]
+    _say_who_serves(promoted, as_json=as_json)
+
+
+@click.command("rollback")
+@click.argument("name", shell_complete=complete_deployments)
+@click.option("--remove", is_flag=True, help="Remove the candidate also if it is ready.")
+@timeout_option
+@json_option
+@click.pass_obj
+def rollback_command(
+    context: Context, name: str, remove: bool, timeout_seconds: float, as_json: bool
+) -> None:
+    """Send all requests of the SeldonDeployment NAME to its baseline.
+
+    The candidate stays, with weight 0. If it is not ready, it is removed: while it is there, no
+    change of the weights would come into force.
+    """
+    from abserve.promotion import roll_back
+
+    cluster = context.kubernetes()
+    with Progress(f"{name}: rolling back", to_stderr=as_json) as progress:
+        document = roll_back(
+            cluster, name, progress.say, timeout_seconds, progress.wait_for, remove=remove
+        )
+    _say_who_serves(document, as_json=as_json)
+
+
+def _say_who_serves(document: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the one variant that has all requests, whatever else there is."""
+    from abserve.seldon import SeldonDeployment, weights_of
+
+    deployment = SeldonDeployment.parse(document)
+    weights = weights_of(deployment).by_variant
+    variant = max(weights, key=lambda each: weights[each])
+    uri = deployment.predictor(variant).graph.model_uri
     if as_json:
-        answer = {"name": name, "namespace": cluster.namespace, "variant": variant}
-        echo_json({**answer, "model_uri": uri, "weight": 100})
+        echo_json(
+            {
+                "name": deployment.name,
+                "namespace": deployment.namespace,
+                "variant": variant,
+                "model_uri": uri,
+                "weight": weights[variant],
+            }
+        )
     else:
-        click.echo(f"{name}: {variant} serves {uri} with 100 %")
+        click.echo(f"{deployment.name}: {variant} serves {uri} with {weights[variant]} %")

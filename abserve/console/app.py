@@ -29,7 +29,7 @@ from abserve.console.guard import Guard
 from abserve.console.observer import Observer
 from abserve.console.stream import stream
 from abserve.errors import AbserveError, ManifestError
-from abserve.weights import WHOLE, Weights
+from abserve.weights import Weights
 
 _STATIC = Path(__file__).parent / "static"
 _MAX_BODY_BYTES = 16_384
@@ -126,16 +126,30 @@ class Console:
     async def _set_weights(self, request: Request) -> Response:
         asked = await _read_json(request)
         deployment = self._deployment(request)
-        return await self._change_weights(deployment, asked, _weights(asked))
+        name, generation, weights = deployment.name, _generation(asked), _weights(asked)
+        before = {each.name: each.weight for each in deployment.spec.variants}
+        moves = ", ".join(
+            f"{variant} {before.get(variant, 0)} % → {weight} %"
+            for variant, weight in weights.by_variant.items()
+        )
+
+        def work(report: Report) -> None:
+            report("changing the weights, and waiting until they are in force")
+            self._cluster.set_weights(name, generation, weights)
+
+        return await self._begin(name, f"{name}: {moves}", work)
 
     async def _roll_back(self, request: Request) -> Response:
         asked = await _read_json(request)
         deployment = self._deployment(request)
-        spec = deployment.spec
+        name, spec, generation = deployment.name, deployment.spec, _generation(asked)
         if spec.baseline is None:
-            raise HTTPException(409, f"{deployment.name} has no baseline to roll back to")
-        weights = {each.name: WHOLE * (each.name == spec.baseline) for each in spec.variants}
-        return await self._change_weights(deployment, asked, Weights(weights))
+            raise HTTPException(409, f"{name} has no baseline to roll back to")
+
+        def work(report: Report) -> None:
+            self._cluster.roll_back(name, generation, report)
+
+        return await self._begin(name, f"{name}: all requests to {spec.baseline}", work)
 
     async def _promote(self, request: Request) -> Response:
         asked = await _read_json(request)
@@ -149,22 +163,6 @@ class Console:
             self._cluster.promote(name, generation, report)
 
         return await self._begin(name, summary, work)
-
-    async def _change_weights(
-        self, deployment: Deployment, asked: dict[str, Any], weights: Weights
-    ) -> Response:
-        name, generation = deployment.name, _generation(asked)
-        before = {each.name: each.weight for each in deployment.spec.variants}
-        moves = ", ".join(
-            f"{variant} {before.get(variant, 0)} % → {weight} %"
-            for variant, weight in weights.by_variant.items()
-        )
-
-        def work(report: Report) -> None:
-            report("changing the weights, and waiting until they are in force")
-            self._cluster.set_weights(name, generation, weights)
-
-        return await self._begin(name, f"{name}: {moves}", work)
 
     async def _begin(self, name: str, summary: str, work: Callable[[Report], None]) -> Response:
         running = self.changes.running(name)

@@ -47,3 +47,10 @@ class Cluster(Protocol):
 
         Refuses if the SeldonDeployment is no longer of this generation.
         """
+
+    def roll_back(self, name: str, generation: int, report: Report) -> None:
+        """Give the baseline all requests, and report each step before it begins.
+
+        A candidate that is not ready is removed. Refuses if the SeldonDeployment is no longer of
+        this generation.
+        """

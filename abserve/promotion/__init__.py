@@ -1,10 +1,12 @@
 """Promotion: changes of a running SeldonDeployment through the Kubernetes API.
 
-`kubernetes` speaks to the API, `status` reads who serves what and how well, `change` moves weights
-and promotes. Nothing here knows whether the cluster is local.
+`connection` finds the cluster, `kubernetes` speaks to its API, `status` reads who serves what and
+how well, `change` moves weights, promotes and rolls back. What acts by itself and for long writes
+through `applying`, as long as `leases` says that it is the one to act. Nothing here knows whether
+the cluster is local.
 """
 
-from abserve.promotion.change import promote, set_weights
+from abserve.promotion.change import SeldonDeployments, promote, roll_back, set_weights
 from abserve.promotion.kubernetes import Kubernetes
 from abserve.promotion.status import (
     DeploymentStatus,
@@ -20,9 +22,11 @@ __all__ = [
     "DeploymentSummary",
     "Kubernetes",
     "PredictorStatus",
+    "SeldonDeployments",
     "gateway_of",
     "list_deployments",
     "promote",
     "read_status",
+    "roll_back",
     "set_weights",
 ]

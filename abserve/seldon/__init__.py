@@ -13,7 +13,14 @@ Nothing here starts, stops or asks anything: documents in, values out.
 """
 
 from abserve.seldon.admission import admit
-from abserve.seldon.changes import adopt, finish, roles, shift_all, weights_patch
+from abserve.seldon.changes import (
+    adopt,
+    baseline_and_candidate,
+    finish,
+    roles,
+    shift_all,
+    weights_patch,
+)
 from abserve.seldon.containers import Container
 from abserve.seldon.defaults import mirror_percent, weights_of, with_defaults
 from abserve.seldon.environment import (
@@ -67,6 +74,7 @@ __all__ = [
     "admit",
     "adopt",
     "as_time",
+    "baseline_and_candidate",
     "build_status",
     "container_environment",
     "container_service_name",

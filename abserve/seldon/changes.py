@@ -14,9 +14,12 @@ one before is in effect:
                  ──shift_all── ──adopt──    ──finish──
 
 The baseline is never restarted while it answers, and the gateway always has a ready predictor.
+
+A rollback is one change, back from anywhere in this picture: all to the baseline, and without the
+predictors that are not ready, for which the operator would hold the routes as they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -63,6 +66,26 @@ def roles(document: Mapping[str, Any]) -> tuple[str, str]:
     return (second, first) if first == CANDIDATE or second == BASELINE else (first, second)
 
 
+def baseline_and_candidate(document: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the names of the baseline and of the candidate, None if the baseline is alone.
+
+    Raises
+    ------
+    ManifestError
+        If there is no baseline, or it cannot be told which is which.
+    """
+    names = list(_variants(document))
+    if len(names) != 1:
+        return roles(document)
+    (name,) = names
+    if name == CANDIDATE:
+        raise ManifestError(
+            f"nothing to roll back to: SeldonDeployment {_name(document)!r} has only the predictor "
+            f"{CANDIDATE!r}, expected a baseline; add the baseline as a second predictor"
+        )
+    return name, None
+
+
 def weights_patch(document: Mapping[str, Any], weights: Weights) -> Patch:
     """Return the patch that gives each variant its weight.
 
@@ -87,20 +110,43 @@ def weights_patch(document: Mapping[str, Any], weights: Weights) -> Patch:
     return patch
 
 
-def shift_all(document: Mapping[str, Any], to: str) -> Patch:
+def shift_all(document: Mapping[str, Any], to: str, without: Collection[str] = ()) -> Patch:
     """Return the patch that sends all traffic to one variant: a promotion's first change.
 
     It is also how a candidate is rolled back. Nothing is scaled: the variant must have the
     replicas for all traffic.
 
+    Parameters
+    ----------
+    document
+        The SeldonDeployment as it is.
+    to : str
+        The variant that gets all traffic; other variants stay, with none.
+    without : collection of str
+        Predictors, shadows among them, that are removed in the same change.
+
     Raises
     ------
     ManifestError
-        If `to` is no variant.
+        If `to` is no variant, or is to be removed itself.
     """
-    variants = _variants(document)
     _index_of(document, to)
-    return weights_patch(document, Weights({each: WHOLE * (each == to) for each in variants}))
+    if to in without:
+        raise ManifestError(
+            f"predictor {to!r} is to get all traffic and to be removed; expected one or the other"
+        )
+    patch = _same_resource(document)
+    for name, index in _variants(document).items():
+        if name not in without:
+            patch += _set_traffic(document, name, index, WHOLE * (name == to))
+    # From the last on, so that a place means the same until it is reached.
+    for index, each in reversed(list(enumerate(_predictors(document)))):
+        if each["name"] in without:
+            patch += [
+                _test_name(each["name"], index),
+                {"op": "remove", "path": f"/spec/predictors/{index}"},
+            ]
+    return patch
 
 
 def adopt(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
@@ -143,21 +189,14 @@ def finish(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
     ManifestError
         If either is no variant, or the baseline does not yet serve what the candidate serves.
     """
-    index, removed = _index_of(document, baseline), _index_of(document, candidate)
-    if _predictors(document)[index] != _adopted(document, baseline, candidate):
+    if _predictors(document)[_index_of(document, baseline)] != _adopted(
+        document, baseline, candidate
+    ):
         raise ManifestError(
             f"predictor {baseline!r} does not serve what {candidate!r} serves, expected them to "
             "be equal before the candidate is removed; let the baseline adopt it first"
         )
-    patch = _same_resource(document)
-    for name, place in _variants(document).items():
-        if name != candidate:
-            patch += _set_traffic(document, name, place, WHOLE * (place == index))
-    patch += [
-        _test_name(candidate, removed),
-        {"op": "remove", "path": f"/spec/predictors/{removed}"},
-    ]
-    return patch
+    return shift_all(document, baseline, without=(candidate,))
 
 
 def _adopted(document: Mapping[str, Any], baseline: str, candidate: str) -> dict[str, Any]:

@@ -57,13 +57,17 @@ export function split(deployment, change, actions) {
       candidate && h("button", { type: "button", key: "promote", disabled: busy, onclick: actions.promote },
         `Promote ${candidate.name}`),
       candidate && h("button", {
-        type: "button", key: "rollback", disabled: busy || candidate.weight === 0, onclick: actions.rollback,
+        type: "button", key: "rollback", disabled: busy || (candidate.weight === 0 && serves(candidate)), onclick: actions.rollback,
       }, "Roll back")),
     change && h("p", { class: `change ${change.state}`, key: "change" },
       h("b", {}, { running: "Under way: ", done: "Done: ", failed: "Not done: " }[change.state]),
       change.summary,
       change.state === "running" && change.steps.length > 0 && ` (${change.steps.at(-1)})`,
       change.state === "failed" && `. ${change.error}`));
+}
+
+function serves({ n_ready: ready, n_wanted: wanted }) {
+  return ready > 0 && ready >= wanted;
 }
 
 export function comparison(deployment) {

@@ -57,9 +57,11 @@ export function askWeights(deployment) {
 }
 
 export function askRollback(deployment) {
-  const moves = deployment.predictors
+  const { predictors, baseline, candidate } = deployment;
+  const { n_ready: ready, n_wanted: wanted } = predictors.find(({ name }) => name === candidate);
+  const moves = predictors
     .filter(({ shadow }) => !shadow)
-    .map(({ name, weight }) => `${name} ${weight} % → ${name === deployment.baseline ? WHOLE : 0} %`);
+    .map(({ name, weight }) => `${name} ${weight} % → ${name === baseline ? WHOLE : 0} %`);
   confirm({
     deployment,
     path: "rollback",
@@ -67,7 +69,9 @@ export function askRollback(deployment) {
     action: "Roll back",
     content: () => [
       h("p", { class: "consequence" }, `${deployment.name}: ${moves.join(", ")}`),
-      h("p", {}, `All requests go to ${deployment.baseline} again. ${deployment.candidate} keeps running, without requests.`),
+      h("p", {}, `All requests go to ${baseline} again. `, ready > 0 && ready >= wanted
+        ? `${candidate} keeps running, without requests.`
+        : `${candidate} is not ready, so it is removed: Seldon changes no weights while it is there.`),
     ],
   });
 }

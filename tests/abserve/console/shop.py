@@ -78,6 +78,10 @@ class Shop:
     def set_weights(self, name: str, generation: int, weights: Weights) -> None:
         self._change("weights", name, generation, dict(weights.by_variant))
 
+    def roll_back(self, name: str, generation: int, report: Callable[[str], None]) -> None:
+        report("sending all requests to baseline")
+        self._change("roll back", name, generation)
+
     def promote(self, name: str, generation: int, report: Callable[[str], None]) -> None:
         report("sending all requests to candidate")
         self._change("promote", name, generation)

@@ -204,8 +204,10 @@ async def test_weights_are_set(browser: Browser, shop: Shop) -> None:
 
 async def test_a_rollback_gives_the_baseline_everything(browser: Browser, shop: Shop) -> None:
     await browser.post("/api/deployments/iris/rollback", {"generation": 3})
-    await until_over(browser)
-    assert shop.changes == [("weights", "iris", 3, {"baseline": 100, "candidate": 0})]
+    latest = await until_over(browser)
+    assert shop.changes == [("roll back", "iris", 3)]
+    assert latest["summary"] == "iris: all requests to baseline"
+    assert latest["steps"] == ["sending all requests to baseline"]
 
 
 async def test_a_candidate_is_promoted(browser: Browser, shop: Shop) -> None:

@@ -2,7 +2,15 @@ import jsonpatch
 import pytest
 
 from abserve.errors import ManifestError
-from abserve.seldon import admit, adopt, finish, roles, shift_all, weights_patch
+from abserve.seldon import (
+    admit,
+    adopt,
+    baseline_and_candidate,
+    finish,
+    roles,
+    shift_all,
+    weights_patch,
+)
 from abserve.weights import Weights
 from tests.abserve.seldon.documents import Document, document, parsed, predictor, without
 
@@ -139,6 +147,38 @@ def test_all_traffic_goes_to_one_variant() -> None:
 def test_traffic_cannot_shift_to_what_is_not_there() -> None:
     with pytest.raises(ManifestError, match=r"no variant 'canary'.* one of baseline, candidate"):
         shift_all(document(), "canary")
+
+
+@pytest.mark.parametrize("gone", [("b",), ("a", "b"), ("b", "d"), ("a", "b", "d")])
+def test_predictors_are_removed_in_the_change_that_shifts_their_traffic(
+    gone: tuple[str, ...],
+) -> None:
+    value = document(
+        predictor("a", "v1", traffic=20),
+        predictor("b", "v2", traffic=30),
+        predictor("c", "v3", traffic=50),
+        predictor("d", "v4", shadow=True, traffic=5),
+    )
+    left = {"a": 0, "b": 0, "c": 100, "d": 5}
+    after = applied(value, shift_all(value, "c", without=gone))
+    admit(parsed(after))
+    assert traffic(after) == {name: left[name] for name in left if name not in gone}
+
+
+def test_what_gets_all_traffic_is_not_removed() -> None:
+    with pytest.raises(ManifestError, match="'baseline' is to get all traffic and to be removed"):
+        shift_all(document(), "baseline", without=("baseline",))
+
+
+def test_a_baseline_may_be_alone() -> None:
+    only = document(predictor("stable", "v1"), predictor("shadow", "v2", shadow=True))
+    assert baseline_and_candidate(only) == ("stable", None)
+    assert baseline_and_candidate(document()) == ("baseline", "candidate")
+
+
+def test_a_candidate_alone_is_no_baseline() -> None:
+    with pytest.raises(ManifestError, match="nothing to roll back to"):
+        baseline_and_candidate(document(predictor("candidate", "v2")))
 
 
 def test_the_baseline_adopts_the_version_and_keeps_what_is_its_own() -> None:
