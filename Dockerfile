@@ -1,9 +1,11 @@
-# The image that serves: MLServer, our runtimes and the floors of abserve below them. Training, the
-# local cluster and the command line stay outside; a version comes in through /mnt/models.
+# Two images, each with no more than it needs. `serving`, the default: MLServer, our runtimes and the
+# floors of abserve below them; a version comes in through /mnt/models. `rollout`: the command line,
+# to run the rollout controller in a cluster; it serves nothing and trains nothing.
 #
 #   docker build --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" -t abserve .
+#   docker build --target rollout -t abserve/rollout:0.1.0 .
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS build-serving
 
 WORKDIR /build
 COPY requirements-serving.lock ./
@@ -19,7 +21,52 @@ COPY runtimes/ /opt/abserve/app/runtimes/
 RUN python -m compileall -q /opt/abserve/app && chmod -R a+rX /opt/abserve
 
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm AS build-rollout
+
+WORKDIR /build
+COPY requirements-rollout.lock ./
+RUN python -m venv --without-pip /opt/abserve \
+    && pip --python /opt/abserve/bin/python install --no-cache-dir --disable-pip-version-check \
+        --only-binary=:all: --no-deps --require-hashes --requirement requirements-rollout.lock
+
+COPY abserve/ /opt/abserve/app/abserve/
+RUN python -m compileall -q /opt/abserve/app && chmod -R a+rX /opt/abserve
+
+
+FROM python:3.11-slim-bookworm AS rollout
+
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="abserve/rollout" \
+    org.opencontainers.image.description="The rollout controller of abserve" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=build-rollout /opt/abserve /opt/abserve
+
+# One thread does all the arithmetic there is; BLAS would start one for each processor of the node.
+ENV PATH=/opt/abserve/bin:$PATH \
+    PYTHONPATH=/opt/abserve/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    OPENBLAS_NUM_THREADS=1
+
+# The one folder that any user may write to, and that an emptyDir covers when the root file system is
+# read-only.
+WORKDIR /tmp
+
+USER 8888:8888
+
+# The manifest has a probe of its own, because Kubernetes ignores what stands here.
+HEALTHCHECK NONE
+
+ENTRYPOINT ["python", "-m", "abserve.cli"]
+CMD ["rollout", "--help"]
+
+
+# Last, because without --target the last one is built.
+FROM python:3.11-slim-bookworm AS serving
 
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -29,7 +76,7 @@ LABEL org.opencontainers.image.title="abserve" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 
-COPY --from=build /opt/abserve /opt/abserve
+COPY --from=build-serving /opt/abserve /opt/abserve
 
 # Seldon's storage initializer copies the version to /mnt/models. 0.0.0.0, because a pod is reached
 # through its own address.

@@ -41,7 +41,7 @@ lock: setup ## pin the dependencies again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --extra image --extra sklearn --extra signing --constraint requirements.lock \
 		--output-file requirements-serving.lock pyproject.toml
 	$(COMPILE) --group rollout --constraint requirements.lock \
-		--output-file requirements-rollout.lock pyproject.toml
+		--output-file requirements-rollout.lock
 	echo uv | $(COMPILE) --no-annotate $(ARGS) --output-file scripts/requirements-uv.lock -
 
 clean: ## remove .venv and the caches; versions and the local cluster stay

@@ -9,13 +9,22 @@ import sys
 import click
 
 from abserve import __version__
+from abserve.cli.analyze import analyze_command
 from abserve.cli.completing import completion_command
 from abserve.cli.console import console_command
 from abserve.cli.context import Context
 from abserve.cli.demo import demo
 from abserve.cli.local import down, up
 from abserve.cli.logs import logs_command
-from abserve.cli.operate import promote_command, status_command, weights_command
+from abserve.cli.operate import (
+    promote_command,
+    rollback_command,
+    status_command,
+    weights_command,
+)
+from abserve.cli.record import record_command
+from abserve.cli.rollout import replay_command, rollout_command
+from abserve.cli.simulate import simulate_command
 from abserve.cli.train import train_command
 from abserve.errors import AbserveError
 
@@ -51,7 +60,13 @@ for command in (
     down,
     status_command,
     weights_command,
+    simulate_command,
+    analyze_command,
+    rollout_command,
+    replay_command,
     promote_command,
+    rollback_command,
+    record_command,
     logs_command,
     console_command,
     demo,

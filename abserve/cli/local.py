@@ -30,6 +30,20 @@ from abserve.cli.progress import Progress
     help="Port for the web console: by default 8088 if it is free; 0 takes any.",
 )
 @click.option("--console/--no-console", default=True, help="Whether to serve the web console.")
+@click.option(
+    "--record-every",
+    type=click.IntRange(0, 60),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to record what the replicas count, for analyze and rollout; 0 for never.",
+)
+@click.option(
+    "--record/--no-record",
+    "recording",
+    default=True,
+    help="Whether to record what the replicas count.",
+)
 @listener_options
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
 @json_option
@@ -42,11 +56,13 @@ def up(
     api_port: int | None,
     console_port: int | None,
     console: bool,
+    record_every: int,
+    recording: bool,
     detach: bool,
     as_json: bool,
     **listener: Any,
 ) -> None:
-    """Start a local cluster: model repository endpoint, Kubernetes API, gateway and console."""
+    """Start a local cluster: repository endpoint, Kubernetes API, gateway, console, recorder."""
     from abserve.cluster import LocalCluster, Options, start_in_background
 
     if as_json and not detach:
@@ -72,7 +88,15 @@ def up(
             _say(f"running in the background; its log is {home.log}")
             _say("stop it with: abserve down")
     else:
-        options = Options(url, gateway_port, api_port, console_port, console, chosen)
+        options = Options(
+            url,
+            gateway_port,
+            api_port,
+            console_port,
+            console,
+            chosen,
+            record_every if recording else 0,
+        )
         if sys.stdin.isatty():
             _say("ctrl-C stops it")
         with home.locked():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from abserve.cluster import Home
     from abserve.promotion import Kubernetes
 
-SYSTEM_PARTS = ("cluster", "envoy", "rclone", "console")
+SYSTEM_PARTS = ("cluster", "envoy", "rclone", "console", "recorder")
 """The parts of a local cluster that write a log, by the file's name."""
 
 _POLL_SECONDS = 0.2

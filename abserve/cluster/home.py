@@ -5,6 +5,7 @@
     .abserve/
     ├── kubeconfig        what kubectl needs; readable by its owner only
     ├── state.db          the objects, and what the next start needs to be the same cluster
+    ├── recording.db      what the replicas had counted, over time
     ├── cluster.json      ports and process of the running cluster
     ├── processes.json    every process it started, by number and start time
     ├── lock              held by the running cluster; the kernel lets go when it dies
@@ -95,6 +96,7 @@ class Home:
         self.folder = folder.absolute()
         self.kubeconfig = self.folder / "kubeconfig"
         self.state = self.folder / "state.db"
+        self.recording = self.folder / "recording.db"
         self.repository = self.folder / "repository"
         self.tls = self.folder / "tls"
         self.gateway = self.folder / "gateway"

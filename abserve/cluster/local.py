@@ -9,6 +9,7 @@
                              SeldonDeployments say
     5. Kubernetes API        TLS, loopback only, token in the kubeconfig
     6. console               a web page, a client of the API like any other
+    7. recorder              keeps what the replicas count, another client
 
 Whatever an earlier cluster left running when it was killed goes on serving all the while: it is
 taken over if it is what this cluster would start, and stopped only once nobody has a use for it.
@@ -51,6 +52,7 @@ from abserve.cluster.own_objects import make_own_objects
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.ports import HOST, choose_port
 from abserve.cluster.processes import Child, Processes
+from abserve.cluster.recorder import RECORDER, Recorder
 from abserve.cluster.secrets import FEEDBACK_KEY, MODEL_REPOSITORY
 from abserve.cluster.state import State
 from abserve.cluster.storage import (
@@ -85,10 +87,12 @@ class Options:
     console_port: int | None = None
     console: bool = True
     listener: Listener = field(default_factory=Listener)
+    record_every_seconds: int = 5
+    """How often what the replicas count is recorded; 0 for never."""
 
 
 class _Part(Protocol):
-    """A process of the cluster's own: the repository endpoint, the gateway, the console."""
+    """A process of the cluster's own, such as the gateway or the console."""
 
     def resume(self, record: ProcessRecord) -> Child | None: ...
 
@@ -188,6 +192,7 @@ class LocalCluster:
         self._in_background(stack, controller.run())
         self._in_background(stack, keep_logs_small(self._home))
         console_url = await self._start_console(stack, state)
+        await self._start_recorder(stack)
         await self._stop_left(unused)
         self._home.write_cluster(
             record.model_copy(
@@ -307,6 +312,13 @@ class LocalCluster:
         await self._run_part(stack, CONSOLE, console)
         self._report(f"console: {console.url}")
         return console.url
+
+    async def _start_recorder(self, stack: contextlib.AsyncExitStack) -> None:
+        every_seconds = self._options.record_every_seconds
+        if not every_seconds:
+            return
+        await self._run_part(stack, RECORDER, Recorder(self._processes, self._home, every_seconds))
+        self._report(f"recording: every {every_seconds} s, in {self._home.recording}")
 
     async def _run_part(self, stack: contextlib.AsyncExitStack, name: str, part: _Part) -> None:
         """Take over a part that runs already, or start it; then keep it running."""

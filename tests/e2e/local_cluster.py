@@ -129,6 +129,8 @@ def running_cluster(home: Path, *arguments: str) -> Iterator[LocalCluster]:
         arguments = (*arguments, "--gateway-port", "0")
     if "--console-port" not in arguments:
         arguments = (*arguments, "--no-console")
+    if "--record-every" not in arguments:
+        arguments = (*arguments, "--no-record")
     cluster.must("abserve", "up", "--detach", "--api-port", "0", *arguments)
     children = [psutil.Process(each["pid"]) for each in cluster.processes()]
     try:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def cluster(repository: Path, tmp_path: Path) -> Iterator[LocalCluster]:
     copy_repository(repository, tmp_path)
-    with running_cluster(tmp_path, "--console-port", "0") as running:
+    with running_cluster(tmp_path, "--console-port", "0", "--record-every", "5") as running:
         running.apply_iris()
         yield running
 

@@ -1,7 +1,5 @@
 """Every overlay renders, and what it renders is what Seldon and the local cluster take."""
 
-import subprocess
-import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,24 +12,13 @@ from tests.abserve.cluster.documents import seldon_deployment
 from tests.abserve.seldon.documents import document
 from tests.e2e.local_cluster import iris
 from tests.manifests.crd import crd_faults
+from tests.manifests.rendering import MANIFESTS, rendered
 
-ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = sorted(
     each.parent.relative_to(MANIFESTS).as_posix() for each in MANIFESTS.rglob("kustomization.yaml")
 )
 OVERLAYS = [each for each in KUSTOMIZATIONS if each.startswith("overlays/")]
 LOCAL = [each for each in OVERLAYS if each.startswith("overlays/local/")]
-
-
-def rendered(folder: Path) -> list[dict[str, Any]]:
-    kubectl = Path(sys.executable).with_name("kubectl")
-    done = subprocess.run(
-        [kubectl, "kustomize", folder], capture_output=True, check=False, text=True, timeout=60
-    )
-    if done.returncode:
-        raise AssertionError(done.stderr)
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
 def deployments(folder: str) -> list[dict[str, Any]]:
@@ -87,7 +74,7 @@ def test_iris_is_split_90_to_10_between_two_versions() -> None:
 
 
 def test_an_overlay_fails_when_the_predictors_of_the_base_moved(tmp_path: Path) -> None:
-    base = rendered(MANIFESTS / "base/iris")[0]
+    (base,) = deployments("base/iris")
     base["spec"]["predictors"].reverse()
     (tmp_path / "iris.yaml").write_text(yaml.safe_dump(base))
     overlay = MANIFESTS / "overlays/local/iris"

@@ -28,7 +28,10 @@ def begin(store: Store, changed: dict[str, Any]) -> None:
 def test_without_a_command_the_commands_are_listed(abserve: Run) -> None:
     ended = abserve("--help")
     assert ended.code == 0
-    for command in ("train", "up", "down", "status", "weights", "promote", "demo"):
+    for command in (
+        *("train", "up", "down", "status", "weights", "simulate", "analyze", "rollout", "replay"),
+        *("promote", "rollback", "demo"),
+    ):
         assert f"\n  {command} " in ended.out
 
 
@@ -109,7 +112,14 @@ def test_a_refusal_is_one_line_on_stderr_and_no_traceback(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["promote"], ["weights", "baseline=50", "candidate=50"]], ids=" ".join
+    "command",
+    [
+        ["status"],
+        ["promote"],
+        ["rollback"],
+        ["weights", "baseline=50", "candidate=50"],
+    ],
+    ids=" ".join,
 )
 def test_an_unknown_name_is_answered_with_what_is_there(
     command: list[str], api: LocalApi, on_cluster: Run

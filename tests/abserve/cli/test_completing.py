@@ -28,7 +28,9 @@ def test_commands_are_completed() -> None:
     assert completed("sta") == ["status"]
 
 
-@pytest.mark.parametrize("command", ["status", "weights", "promote", "logs"])
+@pytest.mark.parametrize(
+    "command", ["status", "weights", "promote", "rollback", "analyze", "rollout", "logs"]
+)
 def test_deployments_are_completed(command: str, cluster: list[str | Path]) -> None:
     assert completed(*cluster, command, "") == ["iris"]
     assert completed(*cluster, command, "x") == []
