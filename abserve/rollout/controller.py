@@ -23,7 +23,7 @@ from abserve.promotion.kubernetes import Report
 from abserve.rollout.audit import AuditLog, AuditWriter, latest_log
 from abserve.rollout.collecting import Collector
 from abserve.rollout.preparing import prepare
-from abserve.rollout.records import Counted, End, Labelled, Record
+from abserve.rollout.records import Begin, Counted, End, Labelled, Record
 from abserve.rollout.seen import Deployment, Seen, is_promoted, shown
 from abserve.rollout.state import State
 from abserve.rollout.stepping import (
@@ -45,6 +45,8 @@ _T = TypeVar("_T")
 _Leading = TypeVar("_Leading", bound=Leading)
 
 _PAUSE_SECONDS = 5.0
+# So many times as long as samples take, counts may be missing before a rollout begins.
+_KEEPINGS_TO_WAIT = 3
 
 
 class Rollout:
@@ -272,6 +274,30 @@ class Controller:
         return writer, state
 
     def _begin(self, world: World) -> tuple[AuditWriter, State]:
+        begin = self._prepare(world)
+        writer = AuditWriter.create(self._folder, begin)
+        self._anew = False
+        state = State.of(begin)
+        world.tell(state, begin)
+        world.report(f"audit log: {writer.path}")
+        return writer, state
+
+    def _prepare(self, world: World) -> Begin:
+        """Prepare a rollout; counts of what was applied a moment ago are waited for."""
+        patience = world.clock.monotonic() + _KEEPINGS_TO_WAIT * world.pace.keeping_seconds
+        told = False
+        while True:
+            try:
+                return self._prepare_now(world)
+            except TelemetryError as error:
+                if world.clock.monotonic() >= patience:
+                    raise
+                if not told:
+                    world.report(f"waiting for counts: {error}")
+                told = True
+            world.clock.wait(_PAUSE_SECONDS)
+
+    def _prepare_now(self, world: World) -> Begin:
         world.leading.check()
         document = world.find()
         if document is None:
@@ -281,7 +307,7 @@ class Controller:
             )
         experiment = self._experiment()
         at = world.clock.now()
-        begin = prepare(
+        return prepare(
             experiment,
             document,
             world.namespace,
@@ -289,12 +315,6 @@ class Controller:
             at,
             at - world.pace.keeping_seconds,
         )
-        writer = AuditWriter.create(self._folder, begin)
-        self._anew = False
-        state = State.of(begin)
-        world.tell(state, begin)
-        world.report(f"audit log: {writer.path}")
-        return writer, state
 
     @staticmethod
     def _check_still_so(world: World, state: State, path: Path) -> None:

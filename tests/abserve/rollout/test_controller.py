@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from abserve.errors import ExperimentError, KubernetesError
+from abserve.errors import ExperimentError, KubernetesError, TelemetryError
 from abserve.rollout.controller import Rollout, as_leader
 from abserve.rollout.records import Interference
 from abserve.rollout.replay import replay
@@ -523,3 +523,23 @@ def test_a_cluster_that_does_not_answer_in_the_beginning_is_an_error(tmp_path: P
 
     with pytest.raises(KubernetesError, match="does not answer"):
         as_leader(leadership, scene.clock, scene.said.append, lambda _: None)
+
+
+def test_counts_of_what_was_applied_a_moment_ago_are_waited_for(tmp_path: Path) -> None:
+    scene = promoted(tmp_path)
+    scene.servers.down = True
+
+    def come_up() -> None:
+        scene.servers.down = False
+
+    scene.clock.plan(-25, come_up)
+    assert scene.run().outcome == "promoted"
+    assert scene.said[0] == "waiting for counts: Prometheus does not answer"
+
+
+def test_counts_that_never_come_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+    scene = promoted(tmp_path)
+    scene.servers.down = True
+    with pytest.raises(TelemetryError, match="Prometheus does not answer"):
+        scene.run()
+    assert (scene.cluster.patches, list(tmp_path.iterdir())) == (0, [])
