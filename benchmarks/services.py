@@ -17,6 +17,7 @@ from pathlib import Path
 
 import requests
 
+from abserve.cluster.ports import free_port
 from abserve.errors import AbserveError
 from benchmarks.cases import Service
 from benchmarks.models import NAME, ROOT, Prepared
@@ -55,7 +56,7 @@ def running(service: Service, prepared: Prepared, log: Path) -> Iterator[Running
     ServiceError
         If it ends, or does not say in time that it is ready.
     """
-    http, grpc, metrics = _free_ports(3)
+    http, grpc, metrics = free_port(), free_port(), free_port()
     environment = {
         **os.environ,
         # What is measured is the code beside this, wherever it was started from.
@@ -121,15 +122,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_ports(n_ports: int) -> list[int]:
-    """Return ports that are free now; all are held until all are known, so they differ."""
-    probes = [socket.socket() for _ in range(n_ports)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

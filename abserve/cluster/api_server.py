@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 import uvicorn
@@ -43,13 +44,18 @@ class ApiServer(uvicorn.Server):
         ClusterError
             If the port cannot be had.
         """
-        self._serving = asyncio.get_running_loop().create_task(self.serve())
+        # uvicorn ends the whole process where it cannot listen, so it is given what does already.
+        try:
+            listening = socket.create_server((HOST, self.config.port))
+        except OSError as error:
+            raise ClusterError(
+                f"the Kubernetes API cannot listen on port {self.config.port}: {error.strerror}; "
+                "choose another with --api-port"
+            ) from error
+        self._serving = asyncio.get_running_loop().create_task(self.serve([listening]))
         while not self.started:
             if self._serving.done():
-                raise ClusterError(
-                    f"the Kubernetes API cannot listen on port {self.config.port}; "
-                    "choose another with --api-port"
-                )
+                await self._serving
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:

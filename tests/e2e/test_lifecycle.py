@@ -44,7 +44,8 @@ def test_ctrl_c_stops_everything(repository: Path, tmp_path: Path) -> None:
         )
         cluster.apply_iris()
         children = [each["pid"] for each in cluster.processes()]
-        assert len(children) == 5
+        # rclone, Envoy, the console, the recorder, and two replicas.
+        assert len(children) == 6
         # As a terminal does: the interrupt goes to the whole foreground group.
         os.killpg(up.pid, signal.SIGINT)
         said, _ = up.communicate(timeout=60)

@@ -177,7 +177,7 @@ def test_its_options_are_those_of_the_command(container: dict[str, Any]) -> None
     mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     assert options["experiment_file"].parent == Path(mounts["experiment"])
     assert options["log_folder"].is_relative_to(mounts["log"])
-    assert options["prometheus"].startswith("http://")
+    assert options["prometheus_url"].startswith("http://")
 
 
 def test_the_experiment_is_the_one_that_is_shipped(container: dict[str, Any]) -> None:

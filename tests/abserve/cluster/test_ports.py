@@ -1,11 +1,12 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from abserve.cluster.ports import HOST, choose_port, free_port
+from abserve.cluster.ports import HOST, FreePorts, choose_port, free_port, ports_below
 from abserve.errors import ClusterError
 
 
@@ -63,3 +64,29 @@ def test_a_port_whose_last_connections_are_still_closing_is_free() -> None:
             accepted, _ = server.accept()
             accepted.close()  # closing first leaves this side in TIME_WAIT
     assert choose_port("gateway", port, 8080) == (port, None)
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_a_connection() -> None:
+    kernel_range = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    first, last = map(int, kernel_range.split())
+    assert not any(first <= free_port() <= last for _ in range(20))
+
+
+def test_free_ports_are_all_different_though_nobody_listens_yet() -> None:
+    assert len({free_port() for _ in range(100)}) == 100
+
+
+def test_ports_are_chosen_below_the_range_of_the_kernel() -> None:
+    assert ports_below("32768\t60999\n") == range(20_000, 32_768)
+    assert ports_below("25000\t60999\n") == range(20_000, 25_000)
+    assert not ports_below("1024\t65535\n")
+
+
+def test_a_taken_port_is_passed_over(taken: int) -> None:
+    ports = FreePorts(range(taken, taken + 1))
+    assert ports.choose() != taken
+
+
+def test_where_the_kernel_leaves_no_room_it_is_asked_for_a_port() -> None:
+    with socket.create_server((HOST, FreePorts(range(0)).choose())):
+        pass
