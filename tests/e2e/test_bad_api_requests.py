@@ -289,7 +289,7 @@ def test_nobody_else_is_answered(api: Api, headers: dict[str, Any], code: int, p
         ("PUT", SDEPS, 405),
         ("PATCH", SDEPS, 405),
         ("POST", "/api/v1/namespaces/default/pods", 405),
-        ("PUT", "/api/v1/namespaces/default/events/a", 405),
+        ("PUT", "/api/v1/namespaces/default/pods/a", 405),
         ("OPTIONS", SDEPS, 405),
         ("TRACE", SDEPS, 405),
         ("PROPFIND", SDEPS, 405),
