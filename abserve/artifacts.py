@@ -8,6 +8,7 @@
     ├── model-settings.json   how MLServer loads this folder
     ├── settings.json         how MLServer serves it
     ├── metadata.json         lineage, evaluation, schema, reference distribution
+    ├── card.html             the same for a person, with plots and an example request
     ├── signature.json        who published it, if it is signed: covers every other file
     └── checksums.json        SHA-256 of each file above but the signature; written last, it makes
                               the version
@@ -16,105 +17,22 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from abserve.errors import ArtifactError
-from abserve.schema import Schema, Value
+from abserve.metadata import Metadata
 
 MODEL_ONNX = "model.onnx"
 MODEL_SKOPS = "model.skops"
 MODEL_SETTINGS = "model-settings.json"
 SETTINGS = "settings.json"
 METADATA = "metadata.json"
+CARD = "card.html"
 SIGNATURE = "signature.json"
 CHECKSUMS = "checksums.json"
-
-# Beyond the first so many features of a schema, nothing is described and nothing is watched: a
-# picture has thousands, and neither a file nor a dashboard of them would be read.
-MAX_REFERENCE_FEATURES = 50
-
-_SUM_TOLERANCE = 1e-6
-
-
-class Parity(Value):
-    """How closely the exported model repeats the fitted one on held-out rows."""
-
-    n_rows: int
-    n_different_labels: int
-    largest_probability_difference: float
-
-
-_Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Distribution(Value):
-    """What one feature was like in the rows a version was fitted on: the share of rows per bin.
-
-    `edges` lie between the bins, ascending: a bin holds the values above the edge before it, up to
-    and with the edge after it; the first and the last bin are open. `shares` are one more than the
-    edges. Where values may be missing, the rows without one are a bin of their own, `missing`.
-    """
-
-    edges: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
-    shares: tuple[_Share, ...]
-    missing: _Share | None = None
-
-    @model_validator(mode="after")
-    def _edges_in_order(self) -> Self:
-        for lower, upper in pairwise(self.edges):
-            if lower >= upper:
-                raise ValueError(f"edge {lower} is not below the next, {upper}")
-        return self
-
-    @model_validator(mode="after")
-    def _shares_fit(self) -> Self:
-        if len(self.shares) != len(self.edges) + 1:
-            raise ValueError(
-                f"there are {len(self.shares)} shares and {len(self.edges)} edges, "
-                "expected one more share than edges"
-            )
-        if not self.edges and self.missing is None:
-            raise ValueError("there is one bin only, which everything fits; expected two or more")
-        total = sum(self.shares) + (self.missing or 0.0)
-        if abs(total - 1) > _SUM_TOLERANCE:
-            raise ValueError(f"the shares sum to {total}, not 1")
-        return self
-
-
-class Metadata(Value):
-    """What a version says of itself; the content of ``metadata.json``.
-
-    `evaluation` holds metrics by name, measured on the `n_held_out` rows the estimator never saw.
-    `reference` describes the rows it was fitted on, by feature, for at most the first
-    `MAX_REFERENCE_FEATURES`; versions published before there was one have none.
-    """
-
-    model: str
-    version: str
-    trained_at: datetime
-    git_commit: str | None
-    git_dirty: bool | None
-    libraries: Mapping[str, str]
-    estimator: str
-    parameters: Mapping[str, Any]
-    seed: int
-    n_fitted: int
-    n_held_out: int
-    evaluation: Mapping[str, float]
-    parity: Parity
-    schema_: Schema = Field(alias="schema")
-    reference: Mapping[str, Distribution] = {}
-
-    @model_validator(mode="after")
-    def _reference_names_features(self) -> Self:
-        if unknown := sorted(self.reference.keys() - set(self.schema_.feature_names)):
-            raise ValueError(f"the reference describes {unknown[0]!r}, which is no feature")
-        return self
 
 
 def to_json(value: Any) -> bytes:
@@ -168,6 +86,23 @@ def verify(folder: Path) -> None:
             )
 
 
+def parse_checksums(content: bytes, where: str) -> dict[str, str]:
+    """Return the SHA-256 of each file that the checksums name.
+
+    Raises
+    ------
+    ArtifactError
+        If `content`, which was read from `where`, is not what `seal` adds.
+    """
+    try:
+        sums = json.loads(content)["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{where} is damaged; copy the version again") from error
+    if not isinstance(sums, dict):
+        raise ArtifactError(f"{where} is damaged; copy the version again")
+    return {str(name): str(digest) for name, digest in sums.items()}
+
+
 def read_metadata(folder: Path) -> Metadata:
     """Return what the version in `folder` says of itself.
 
@@ -178,29 +113,36 @@ def read_metadata(folder: Path) -> Metadata:
     """
     path = folder / METADATA
     try:
-        return Metadata.model_validate_json(path.read_bytes())
+        return parse_metadata(path.read_bytes(), str(path))
     except OSError as error:
         raise ArtifactError(
             f"{path} cannot be read ({error.strerror}); expected the folder of a published version"
         ) from error
+
+
+def parse_metadata(content: bytes, where: str) -> Metadata:
+    """Return what a version says of itself.
+
+    Raises
+    ------
+    ArtifactError
+        If `content`, which was read from `where`, is not what training writes.
+    """
+    try:
+        return Metadata.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        field = ".".join(map(str, first["loc"]))
         raise ArtifactError(
-            f"{path} is not a version's metadata: {where}: {first['msg']}"
+            f"{where} is not a version's metadata: {field}: {first['msg']}"
         ) from error
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS
     try:
-        sums = json.loads(path.read_bytes())["sha256"]
+        return parse_checksums(path.read_bytes(), str(path))
     except OSError as error:
         raise ArtifactError(
             f"{path} cannot be read ({error.strerror}); expected the folder of a published version"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged; copy the version again") from error
-    if not isinstance(sums, dict):
-        raise ArtifactError(f"{path} is damaged; copy the version again")
-    return {str(name): str(digest) for name, digest in sums.items()}

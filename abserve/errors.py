@@ -5,6 +5,8 @@
     AbserveError
     ├── DefinitionError    a file of models/ does not say what to train
     ├── TrainingError      a version was fitted and is not fit to be published
+    │   └── GateError            it is not as good as its definition demands
+    ├── TrackingError      a version is published, and cannot be logged
     ├── RepositoryError    the model repository cannot be read or written
     │   └── VersionExistsError   versions are immutable; this one is taken
     ├── ArtifactError      the files of a version are missing or were changed
@@ -21,6 +23,8 @@ A message says what was found, what was expected, and what to do. The command li
 without a traceback and exits with 1; anything else that escapes is a bug.
 """
 
+from typing import Any
+
 
 class AbserveError(Exception):
     """Something a user can mend, said in words they can act on."""
@@ -32,6 +36,18 @@ class DefinitionError(AbserveError):
 
 class TrainingError(AbserveError):
     """Fitting, judging or exporting a version failed; nothing was published."""
+
+
+class GateError(TrainingError):
+    """A version failed gates; `outcomes` holds all of them, passed ones too."""
+
+    def __init__(self, message: str, outcomes: tuple[Any, ...]) -> None:
+        super().__init__(message)
+        self.outcomes = outcomes
+
+
+class TrackingError(AbserveError):
+    """A published version cannot be logged to MLflow."""
 
 
 class RepositoryError(AbserveError):

@@ -12,9 +12,13 @@ _MODEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 
 
+def is_model_name(name: str) -> bool:
+    return _MODEL.fullmatch(name) is not None
+
+
 def check_model_name(name: str, error: type[AbserveError]) -> str:
     """Return `name`, or raise `error` if no model may be called so."""
-    if not _MODEL.fullmatch(name):
+    if not is_model_name(name):
         raise error(
             f"{name!r} is no model name; expected at most 63 lower-case letters, digits, "
             "'-' and '_', beginning and ending with a letter or digit"

@@ -10,35 +10,71 @@ file of the folder, the checksums included::
 
 Nothing of a folder may be read before it is verified: model settings name the code that runs.
 
-The stock tool makes and verifies the same signatures. It signs a version that is published already
-by adding the one file::
-
-    openssl ecparam -name prime256v1 -genkey -noout -out private.pem
-    openssl ec -in private.pem -pubout -out public.pem
-    cd v3
-    model_signing sign key . --no-ignore-git-paths --signature signature.json --private_key PEM
-    model_signing verify key . --no-ignore-git-paths --signature signature.json --public_key PEM
+The stock tool, ``model_signing``, makes and verifies the same signatures, and signs a version that
+is published already by adding the one file; `docs/signing.md` shows how.
 
 A signature does not say which version was asked for: an older one, signed with the same key, is
 accepted in the place of a newer.
 """
 
+import json
 import os
 import stat
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from abserve.artifacts import CHECKSUMS, SIGNATURE, verify
 from abserve.errors import ArtifactError
+from abserve.keys import (
+    PrivateKey,
+    PublicKey,
+    import_for_signing,
+    parse_private_key,
+    read_private_key,
+    read_public_keys,
+)
 
+PRIVATE_KEY_VARIABLE = "ABSERVE_PRIVATE_KEY"
+PRIVATE_KEY_TEXT_VARIABLE = "ABSERVE_PRIVATE_KEY_PEM"
 PUBLIC_KEY_VARIABLE = "ABSERVE_PUBLIC_KEY"
 
 
+def private_key_from_environment() -> PrivateKey | None:
+    """Return the key to sign with, or None if the environment has none.
+
+    ``ABSERVE_PRIVATE_KEY`` names its PEM file, or ``ABSERVE_PRIVATE_KEY_PEM`` holds the PEM itself,
+    for CI, which keeps secrets in variables.
+
+    Raises
+    ------
+    ArtifactError
+        If both are set, or the one that is holds or names no key that can sign.
+    """
+    path = os.environ.get(PRIVATE_KEY_VARIABLE)
+    text = os.environ.get(PRIVATE_KEY_TEXT_VARIABLE)
+    if path is not None and text is not None:
+        raise ArtifactError(
+            f"{PRIVATE_KEY_VARIABLE} and {PRIVATE_KEY_TEXT_VARIABLE} are both set; set the one "
+            "that names a file or the one that holds the key, so that it is clear who signs"
+        )
+    if text is not None:
+        return parse_private_key(text.encode(), PRIVATE_KEY_TEXT_VARIABLE)
+    if path is not None:
+        if not Path(path).is_file():
+            raise ArtifactError(
+                f"{PRIVATE_KEY_VARIABLE} is {path!r}, which is no file; name the PEM file of the "
+                "private key, or unset it to publish versions without a signature"
+            )
+        return read_private_key(Path(path))
+    return None
+
+
 def public_key_from_environment() -> Path | None:
-    """Return the public key that ``ABSERVE_PUBLIC_KEY`` names, or None if that is not set.
+    """Return the file of public keys that ``ABSERVE_PUBLIC_KEY`` names, or None if it is not set.
 
     Raises
     ------
@@ -56,15 +92,15 @@ def public_key_from_environment() -> Path | None:
     return Path(given)
 
 
-def signed(files: Mapping[str, bytes], private_key: Path) -> dict[str, bytes]:
+def signed(files: Mapping[str, bytes], private_key: PrivateKey | Path) -> dict[str, bytes]:
     """Return sealed `files` with their signature added, in front of the checksums.
 
     Parameters
     ----------
     files : mapping of str to bytes
         File name to content, as `abserve.artifacts.seal` returns them: checksums last.
-    private_key : Path
-        PEM file of a private key on the curve P-256, P-384 or P-521, without a password.
+    private_key : PrivateKey or Path
+        The key, or its PEM file.
 
     Returns
     -------
@@ -82,10 +118,11 @@ def signed(files: Mapping[str, bytes], private_key: Path) -> dict[str, bytes]:
             f"{', '.join(files) or 'no files'} cannot be signed; expected the files of a version "
             f"with {CHECKSUMS} last and without {SIGNATURE}: seal them first, and sign them once"
         )
+    key = private_key if isinstance(private_key, PrivateKey) else read_private_key(private_key)
     library = _model_signing()
-    signing = _with_key(
-        library.signing.Config().use_elliptic_key_signer, "private", private_key
-    ).set_hashing_config(_every_file(library))
+    signing = library.signing.Config().set_hashing_config(_every_file(library))
+    with _as_file(key.pem) as path:
+        signing.use_elliptic_key_signer(private_key=path)
     # model-signing reads what it signs from a disk.
     with TemporaryDirectory() as temporary:
         # The signature names the folder, and nothing follows from that name.
@@ -104,7 +141,7 @@ def signed(files: Mapping[str, bytes], private_key: Path) -> dict[str, bytes]:
     }
 
 
-def verify_signature(folder: Path, public_key: Path) -> None:
+def verify_signature(folder: Path, public_key: Path) -> PublicKey:
     """Check that every file in `folder` was signed with the private key of `public_key`.
 
     Parameters
@@ -112,19 +149,22 @@ def verify_signature(folder: Path, public_key: Path) -> None:
     folder : Path
         A version's folder on this machine. It may itself be a symbolic link, but hold none.
     public_key : Path
-        PEM file of a public key on the curve P-256, P-384 or P-521.
+        PEM file of the public keys that are trusted: one, or several, each as good as another.
+
+    Returns
+    -------
+    PublicKey
+        The one whose private key has signed.
 
     Raises
     ------
     ArtifactError
         If the folder is not signed, or with another key; if a file is missing, superfluous,
-        altered or not a plain file; if the key cannot be used, or the extra ``signing`` is not
+        altered or not a plain file; if a key cannot be used, or the extra ``signing`` is not
         installed.
     """
+    keys = read_public_keys(public_key)
     library = _model_signing()
-    verifying = _with_key(
-        library.verifying.Config().use_elliptic_key_verifier, "public", public_key
-    ).set_hashing_config(_every_file(library))
     folder = folder.resolve()
     _check_all_plain(folder)
     if not (folder / SIGNATURE).is_file():
@@ -132,33 +172,59 @@ def verify_signature(folder: Path, public_key: Path) -> None:
             f"{folder} holds no {SIGNATURE}; expected a version signed with the private key of "
             f"{public_key}: sign it, or serve one that is signed"
         )
-    try:
-        verifying.verify(folder, folder / SIGNATURE)
-    except Exception as error:  # whatever a damaged signature makes of it
+    reasons = []
+    for key in keys:
+        verifying = library.verifying.Config().set_hashing_config(_every_file(library))
+        with _as_file(key.pem) as path:
+            verifying.use_elliptic_key_verifier(public_key=path)
+        try:
+            verifying.verify(folder, folder / SIGNATURE)
+            _check_as_written(folder / SIGNATURE)
+        except Exception as error:  # noqa: BLE001  # whatever a damaged signature makes of it
+            reasons.append(error)
+        else:
+            return key
+    raise _refusal(folder, public_key, reasons) from reasons[0]
+
+
+def _check_as_written(signature: Path) -> None:
+    """Raise if bits were changed that base64 leaves unread, and that leave the signature good."""
+    envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
+    for text in (envelope["payload"], *(each["sig"] for each in envelope["signatures"])):
+        if b64encode(b64decode(text)).decode() != text:
+            raise ValueError("its base64 is not as it was written")
+
+
+def _refusal(folder: Path, public_key: Path, reasons: Sequence[Exception]) -> ArtifactError:
+    checked = (folder / CHECKSUMS).is_file()
+    if checked:
         # Unless they were changed as well, the checksums say which file it is.
         verify(folder)
-        raise _refusal(folder, public_key, error) from error
-
-
-def _refusal(folder: Path, public_key: Path, error: Exception) -> ArtifactError:
-    if str(error).startswith("Signature mismatch"):
+    if any(str(reason).startswith("Signature mismatch") for reason in reasons):
+        and_yet = "though its checksums are right" if checked else f"and holds no {CHECKSUMS}"
         return ArtifactError(
-            f"{folder} is not what was signed, though its checksums are right: {SIGNATURE} is that "
-            "of another version, or somebody replaced files and checksums; do not serve it, and "
-            "find out which"
+            f"{folder} is not what was signed, {and_yet}: {SIGNATURE} is that of another version, "
+            "or somebody replaced files and checksums; do not serve it, and find out which"
         )
-    first_line = str(error).partition("\n")[0]
-    reason = f"{type(error).__name__}: {first_line}".rstrip(": ")
+    said = dict.fromkeys(
+        f"{type(reason).__name__}: {str(reason).partition(chr(10))[0]}".rstrip(": ")
+        for reason in reasons
+    )
     return ArtifactError(
         f"{folder / SIGNATURE} is no signature made with the private key of {public_key} "
-        f"({reason}); serve a version signed with that key, or copy this one again"
+        f"({'; '.join(said)}); serve a version signed with that key, or copy this one again"
     )
 
 
 def _check_all_plain(folder: Path) -> None:
-    """Raise if a link would lead out of `folder`, or something in it cannot be looked at."""
+    """Raise if `folder` holds what no signature covers, or what cannot be looked at."""
     try:
         for parent, folders, files in os.walk(folder, onerror=_raise):
+            if not (folders or files):
+                raise ArtifactError(
+                    f"{parent} is an empty folder; a signed version holds what was published and "
+                    "nothing else: copy it again"
+                )
             for path in (Path(parent, name) for name in (*folders, *files)):
                 mode = path.lstat().st_mode
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -188,27 +254,19 @@ def _every_file(library: Any) -> Any:
 
 
 def _model_signing() -> Any:
-    # Imported here because it takes a third of a second and most of Sigstore, and need not be
+    # Imported when needed: it takes a third of a second and most of Sigstore, and need not be
     # installed where no key is configured.
-    try:
-        return import_module("model_signing")
-    except ImportError as error:
-        raise ArtifactError(
-            f"signatures need the package model-signing, which cannot be imported ({error}); "
-            "install it: pip install 'abserve[signing]'"
-        ) from error
+    return import_for_signing("model_signing")
 
 
-def _with_key(configure: Callable[..., Any], kind: str, path: Path) -> Any:
+@contextmanager
+def _as_file(pem: bytes) -> Iterator[Path]:
+    """Give a key to a library that wants the name of a file, without writing it to a disk."""
+    read, write = os.pipe()
     try:
-        return configure(**{f"{kind}_key": path})
-    except OSError as error:
-        raise ArtifactError(
-            f"{kind} key {path} cannot be read ({error.strerror}); name a PEM file"
-        ) from error
-    except Exception as error:  # each kind of key that is not wanted fails in its own way
-        raise ArtifactError(
-            f"{path} is no {kind} key that signatures take ({error}); expected PEM, without a "
-            "password, of a key on the curve P-256, P-384 or P-521, such as openssl ecparam "
-            "-name prime256v1 -genkey makes"
-        ) from error
+        # A key is far smaller than what a pipe holds, so this does not wait for the reader.
+        with os.fdopen(write, "wb") as file:
+            file.write(pem)
+        yield Path(f"/dev/fd/{read}")
+    finally:
+        os.close(read)

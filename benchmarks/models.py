@@ -19,8 +19,8 @@ from abserve.artifacts import (
 )
 from abserve.repository import Repository
 from benchmarks.cases import FOREST, LINEAR
-from training import read_definition, train
-from training.definition import Definition, Estimator
+from training import Definition, Order, read_definition, train
+from training.definition import Estimator
 
 ROOT = Path(__file__).parents[1]
 NAME, VERSION = "iris", "v1"
@@ -51,10 +51,15 @@ def prepare(folder: Path, model: str) -> Prepared:
     """Fit one model, publish it for ours, and hand the same fitted pipeline to the peers."""
     described = read_definition(ROOT / "models", NAME)
     definition = Definition.model_validate(
-        {**described.model_dump(), "versions": {VERSION: _ESTIMATORS[model]}}
+        {**described.model_dump(), "gates": {}, "versions": {VERSION: _ESTIMATORS[model]}}
     )
     repository = Repository((folder / "repository").as_uri())
-    train(definition, VERSION, repository, ROOT / "model-settings", lambda _: None)
+    train(
+        Order(definition, VERSION, VERSION),
+        repository,
+        ROOT / "model-settings",
+        lambda _step, _what: None,
+    )
     prepared = Prepared(folder / "repository" / NAME / VERSION, folder / "stock")
     content = (prepared.ours / MODEL_SKOPS).read_bytes()
     # We wrote it a moment ago, so whatever types it names are ours.

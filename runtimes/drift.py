@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from abserve.artifacts import Distribution
+from abserve.metadata import Distribution
 from runtimes.inference import Rows
 
 WINDOW_ROWS = 10_000

@@ -22,7 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from abserve.artifacts import MAX_REFERENCE_FEATURES, Distribution
+from abserve.metadata import MAX_REFERENCE_FEATURES, Distribution
 from abserve.schema import Schema
 from abserve.slots import N_SLOTS
 from runtimes.drift import MIN_ROWS, WINDOW_ROWS

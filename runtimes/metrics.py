@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from prometheus_client import REGISTRY
 
-from abserve.artifacts import Distribution
+from abserve.metadata import Distribution
 from abserve.schema import Schema
 from runtimes.exposition import VersionsCollector
 from runtimes.inference import Result, Rows

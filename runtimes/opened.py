@@ -18,7 +18,7 @@ from mlserver.errors import MLServerError
 from mlserver.types import InferenceResponse, MetadataTensor, Parameters
 
 from abserve import __version__
-from abserve.artifacts import Metadata
+from abserve.metadata import Metadata
 from runtimes.feedback import process_tokens
 from runtimes.ground_truth import GroundTruthCounter, process_counted_rows
 from runtimes.inference import Request, Result, Rows, Tensor

@@ -28,8 +28,9 @@ from mlserver.types import (
 )
 from mlserver.utils import get_model_uri
 
-from abserve.artifacts import Metadata, read_metadata, verify
+from abserve.artifacts import read_metadata, verify
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
 from abserve.signatures import public_key_from_environment, verify_signature
 from runtimes.ground_truth import feedback_handler
 from runtimes.inference import Request, Tensor

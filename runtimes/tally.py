@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from abserve.artifacts import MAX_REFERENCE_FEATURES, Distribution
+from abserve.metadata import MAX_REFERENCE_FEATURES, Distribution
 from abserve.schema import Feature, Schema
 from runtimes.drift import Drift
 from runtimes.inference import Classified, Result, Rows

@@ -1,7 +1,16 @@
-"""Training: from a model definition to a version in the repository."""
+"""Training: from a model definition to a version in the repository.
 
-from training.data import held_out
-from training.definition import Definition, read_definition
-from training.pipeline import Published, train
+::
 
-__all__ = ["Definition", "Published", "held_out", "read_definition", "train"]
+    models/iris.yaml ─> reading ─> Definition ─┐
+                                               ├─> train ─> steps of a pipeline ─> Published
+    the version that serves now ───────────────┘
+"""
+
+from training.definition import Definition
+from training.reading import read_definition
+from training.splitting import held_out
+from training.tracking import log
+from training.training import Order, Published, train
+
+__all__ = ["Definition", "Order", "Published", "held_out", "log", "read_definition", "train"]

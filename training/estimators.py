@@ -1,43 +1,68 @@
-"""Which classifiers a definition may name, and which parameters they take.
+"""Which estimators a definition may name, and which parameters they take.
 
-Everything here answers before a single row is loaded. Problems are `ValueError`, because pydantic
-turns those into problems of the field they concern.
+Everything here answers before a single row is loaded.
 """
 
 import difflib
 import importlib
 import inspect
+import pkgutil
+import re
 from collections.abc import Iterable
+from typing import Any
 
-from sklearn.base import ClassifierMixin
+import sklearn
+from sklearn.base import ClassifierMixin, RegressorMixin
+
+from training.metric_names import Kind
+
+Estimator = type[ClassifierMixin] | type[RegressorMixin]
+
+# Modules that scikit-learn keeps to itself, and its tests, are left alone.
+_MODULES = [module.name for module in pkgutil.iter_modules(sklearn.__path__)]
+_PATH = re.compile(
+    rf"(sklearn\.(?:{'|'.join(name for name in sklearn.__all__ if name in _MODULES)}))\.([A-Z]\w*)"
+)
 
 # Every estimator takes some of these and few definitions mean them: they are listed last.
 _COMMON = ("random_state", "n_jobs", "verbose", "warm_start", "copy_X")
 _MOST_LISTED = 8
 
 
-def find_classifier(path: str) -> type[ClassifierMixin]:
-    """Return the classifier class with an import path such as ``sklearn.svm.SVC``.
+def find_estimator(path: str) -> Any:
+    """Return the class with an import path such as ``sklearn.svm.SVC``.
+
+    It is a classifier that can say probabilities, or a regressor.
 
     Raises
     ------
     ValueError
-        If the path leads out of scikit-learn, to nothing, to something that is no classifier
-        with probabilities, or to a classifier made of other estimators.
+        If the path leads out of scikit-learn, to nothing, to something else, or to an estimator
+        made of others. The message goes on after words for the field.
     """
-    module_name, _, name = path.rpartition(".")
-    if module_name.split(".")[0] != "sklearn" or "._" in path:
-        raise ValueError(f"is {path!r}, expected a classifier of scikit-learn by its import path")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"is {path!r}, which scikit-learn does not have ({error})") from error
-    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
-        raise ValueError(f"is {path!r}, which is no classifier")
-    if not hasattr(found, "predict_proba"):
+    found_path = _PATH.fullmatch(path)
+    if found_path is None:
         raise ValueError(
-            f"is {path!r}, which gives no probabilities, expected a classifier with predict_proba"
+            f"is {path!r}; expected a classifier or regressor of scikit-learn by its import path, "
+            "as sklearn.tree.DecisionTreeClassifier"
         )
+    module = importlib.import_module(found_path[1])
+    found = getattr(module, found_path[2], None)
+    if found is None:
+        close = difflib.get_close_matches(found_path[2], dir(module))
+        raise ValueError(
+            f"is {path!r}, which scikit-learn does not have; "
+            + (f"did you mean {found_path[1]}.{close[0]}?" if close else "correct it")
+        )
+    is_class = inspect.isclass(found)
+    if is_class and issubclass(found, ClassifierMixin):
+        if not hasattr(found, "predict_proba"):
+            raise ValueError(
+                f"is {path!r}, which gives no probabilities; expected a classifier with "
+                "predict_proba, as sklearn.linear_model.LogisticRegression"
+            )
+    elif not (is_class and issubclass(found, RegressorMixin)):
+        raise ValueError(f"is {path!r}, which is no estimator; expected a classifier or regressor")
     required = [
         name
         for name, parameter in inspect.signature(found).parameters.items()
@@ -45,17 +70,22 @@ def find_classifier(path: str) -> type[ClassifierMixin]:
     ]
     if required:
         raise ValueError(
-            f"is {path!r}, which needs {required[0]!r}, "
-            "expected a classifier that is not made of other estimators"
+            f"is {path!r}, which needs {required[0]!r}; expected an estimator that can be made "
+            "without, of numbers and texts alone"
         )
     return found
 
 
-def accepted_parameters(classifier: type[ClassifierMixin]) -> tuple[str, ...]:
-    """Return the names of the parameters that `classifier` takes and has not deprecated."""
+def kind_of(estimator: Estimator) -> Kind:
+    """Return what an estimator predicts: classes or numbers."""
+    return "regression" if issubclass(estimator, RegressorMixin) else "classification"
+
+
+def accepted_parameters(estimator: Estimator) -> tuple[str, ...]:
+    """Return the names of the parameters that `estimator` takes and has not deprecated."""
     return tuple(
         name
-        for name, parameter in inspect.signature(classifier).parameters.items()
+        for name, parameter in inspect.signature(estimator).parameters.items()
         if parameter.default != "deprecated"
     )
 

@@ -1,100 +1,140 @@
 """Turn a fitted pipeline into the files that are served and audited, and prove them equal.
 
-The ONNX graph has one input, ``input`` float32 (n_rows, n_features), and two outputs:
-``class_index`` int64 (n_rows,), a position in the schema's classes, and ``probability`` float32
-(n_rows, n_classes). Runtimes build on exactly these names.
+::
+
+    fitted pipeline ─┬─> model.skops   always: for audit, and to be served if ONNX cannot
+                     └─> model.onnx    served, where ONNX can express the pipeline
+
+What ONNX cannot express at all is served from the skops file, and says so. What it expresses with
+other answers is not: that is for the gate of parity to refuse.
 """
 
-import numpy as np
-import onnx
-import onnxruntime
-import skl2onnx
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import skops.io
-from skl2onnx.common.data_types import FloatTensorType
+from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
-from abserve.artifacts import Parity
-from abserve.errors import TrainingError
-from training.data import Rows
+from abserve.artifacts import MODEL_ONNX, MODEL_SKOPS
+from abserve.errors import ArtifactError, TrainingError
+from abserve.metadata import Parity
+from abserve.schema import Schema
+from training.dataset import Parts, Rows
+from training.definition import Bar
+from training.edges import edge_rows
+from training.onnx_graph import GraphTooLargeError, to_onnx
+from training.parity import compare
+from training.served import Predict, UnfitShapeError, open_onnx, open_skops
 
-LARGEST_DIFFERENCE = 1e-5
+_LONGEST_REASON = 160
 
-# Old enough for every onnxruntime we allow; newer operators would bring these models nothing.
-_OPSETS = {"": 17, "ai.onnx.ml": 3}
-
-
-def to_onnx(pipeline: Pipeline, n_features: int) -> bytes:
-    """Return the fitted pipeline as an ONNX model; equal pipelines give equal bytes."""
-    model = skl2onnx.to_onnx(
-        pipeline,
-        initial_types=[("input", FloatTensorType([None, n_features]))],
-        options={"zipmap": False},
-        target_opset=_OPSETS,
-    )
-    # Some converters begin from a graph name with a random part; ours says what it is.
-    model.graph.name = "classifier"
-    # The converter lists the default operators once per step; the standard wants each domain once.
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    del model.opset_import[:]
-    model.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in sorted(opsets.items()))
-    for output, name in zip(model.graph.output, ("class_index", "probability"), strict=True):
-        _rename(model.graph, output.name, name)
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def to_skops(pipeline: Pipeline) -> bytes:
-    """Return the fitted pipeline in skops' format, which holds no code."""
-    return bytes(skops.io.dumps(pipeline))
+# What says that something has no ONNX form, and nothing else, so that our own mistakes do not pass
+# for it. skl2onnx's errors are RuntimeErrors, those of onnxruntime have no common ancestor.
+_INEXPRESSIBLE = (
+    RuntimeError,
+    GraphTooLargeError,
+    InferenceError,
+    ValidationError,
+    UnfitShapeError,
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.NotImplemented,
+    onnxruntime_errors.RuntimeException,
+)
 
 
-def compare(model_onnx: bytes, pipeline: Pipeline, rows: Rows) -> Parity:
-    """Run both models on the same rows, and refuse an export that answers differently.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A version's model as files, and as it is served.
 
-    The exported model sees the rows as a client's would reach it, as float32; the fitted one sees
-    them as they are.
+    `served` says which of `files` a runtime loads, `predict` answers as that runtime will, and
+    `parity` how closely that repeats what was fitted. `notes` are for whoever reads the card.
+    """
+
+    files: Mapping[str, bytes]
+    served: Literal["onnx", "skops"]
+    parity: Parity
+    notes: tuple[str, ...]
+    predict: Predict
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the file is that a runtime loads."""
+        return len(self.files[MODEL_ONNX if self.served == "onnx" else MODEL_SKOPS])
+
+
+class _InexpressibleError(Exception):
+    """ONNX has no form of a pipeline; the message says what was missing."""
+
+
+def export(pipeline: Pipeline, schema: Schema, parts: Parts, seed: int, allowed: Bar) -> Exported:
+    """Return a fitted pipeline as the files of a version.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, with class indices or numbers as its targets. Equal ones give equal bytes in
+        ``model.onnx``.
+    schema : Schema
+        Its columns and classes.
+    parts : Parts
+        The rows that the two models are compared on, with those at the edges of the schema.
+    seed : int
+        Of what is drawn of the edges.
+    allowed : Bar
+        The gate of parity, which says when labels differ; see `training.parity.compare`.
 
     Raises
     ------
     TrainingError
-        If any label differs, or any probability by more than `LARGEST_DIFFERENCE`.
+        If neither ONNX can express the pipeline nor the scikit-learn runtime load it, or the fitted
+        model cannot answer rows that the schema allows.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model_onnx, options, providers=["CPUExecutionProvider"])
-    class_index, probability = session.run(
-        ["class_index", "probability"], {"input": rows.astype(np.float32)}
-    )
-    expected = pipeline.predict_proba(rows)
-    if class_index.shape != (len(rows),) or probability.shape != expected.shape:
-        raise TrainingError(
-            f"the exported model answers with shapes {class_index.shape} and {probability.shape}; "
-            f"expected {(len(rows),)} and {expected.shape}; train another estimator"
+    edges = edge_rows(schema, parts.fitted_rows, seed)
+    files = {MODEL_SKOPS: bytes(skops.io.dumps(pipeline))}
+    served: Literal["onnx", "skops"] = "onnx"
+    notes: tuple[str, ...] = ()
+    try:
+        files[MODEL_ONNX], predict = _express(pipeline, schema, edges)
+    except _InexpressibleError as error:
+        served = "skops"
+        predict = _serve_fitted(files[MODEL_SKOPS], error)
+        notes = (
+            f"ONNX cannot express {type(pipeline.steps[-1][1]).__name__}, so the scikit-learn "
+            f"runtime serves {MODEL_SKOPS}, which takes longer to answer. The reason was {error}",
         )
-    parity = Parity(
-        n_rows=len(rows),
-        n_different_labels=int(np.count_nonzero(class_index != pipeline.predict(rows))),
-        largest_probability_difference=float(np.max(np.abs(probability - expected))),
-    )
-    # Not `>`: a difference that is no number must not pass.
-    close = parity.largest_probability_difference <= LARGEST_DIFFERENCE
-    if parity.n_different_labels or not close:
-        raise TrainingError(
-            f"the exported model is not the fitted one: {parity.n_different_labels} of "
-            f"{parity.n_rows} labels differ and probabilities by up to "
-            f"{parity.largest_probability_difference:.2g}; expected equal labels and at most "
-            f"{LARGEST_DIFFERENCE:.0e}; train another estimator, or change its scale "
-            "(trees need none)"
-        )
-    return parity
+    with threadpool_limits(1):
+        parity = compare(predict, pipeline, parts, edges, allowed.at_most)
+    return Exported(files, served, parity, notes, predict)
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for value in graph.output:
-        if value.name == old:
-            value.name = new
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old:
-                    names[index] = new
+def _express(pipeline: Pipeline, schema: Schema, rows: Rows) -> tuple[bytes, Predict]:
+    try:
+        content = to_onnx(pipeline, schema)
+        predict = open_onnx(content, schema)
+        # There are graphs that load and do not run, or not for a single row.
+        predict(rows[:1])
+        predict(rows)
+    except _INEXPRESSIBLE as error:
+        raise _InexpressibleError(f"{type(error).__name__}: {_first_words(error)}") from error
+    return content, predict
+
+
+def _serve_fitted(model_skops: bytes, inexpressible: _InexpressibleError) -> Predict:
+    try:
+        return open_skops(model_skops, MODEL_SKOPS)
+    except ArtifactError as error:
+        raise TrainingError(
+            f"nothing can serve this: ONNX cannot express it ({inexpressible}), and {error}"
+        ) from error
+
+
+def _first_words(error: Exception) -> str:
+    sentence = " ".join(str(error).split()).partition(". ")[0]
+    return sentence if len(sentence) <= _LONGEST_REASON else f"{sentence[:_LONGEST_REASON]}..."

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from abserve.artifacts import MAX_REFERENCE_FEATURES, Distribution
-from abserve.errors import TrainingError
+from abserve.metadata import MAX_REFERENCE_FEATURES, Distribution
 from abserve.schema import Feature
-from training.data import Rows
+from training.dataset import Rows
 
 MAX_BINS = 10
 MIN_ROWS_PER_BIN = 20
@@ -25,7 +24,7 @@ def describe(rows: Rows, features: Sequence[Feature]) -> Mapping[str, Distributi
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_features), float64
-        The rows that the estimator is fitted on, at least one.
+        The rows that the estimator is fitted on, at least one, with values that FP32 can hold.
     features : sequence of Feature
         What the columns are. Where a value may be missing, NaN stands for it.
 
@@ -34,11 +33,6 @@ def describe(rows: Rows, features: Sequence[Feature]) -> Mapping[str, Distributi
     mapping of str to Distribution
         By feature; at most `MAX_BINS` bins, and one more where a value may be missing. The edges
         are values of the column as FP32, in which a runtime gets its rows.
-
-    Raises
-    ------
-    TrainingError
-        If a value is larger than FP32 can say.
     """
     watched = features[:MAX_REFERENCE_FEATURES]
     columns = rows[:, : len(watched)].T
@@ -49,13 +43,7 @@ def describe(rows: Rows, features: Sequence[Feature]) -> Mapping[str, Distributi
 
 
 def _describe(feature: Feature, column: NDArray[np.float64]) -> Distribution:
-    with np.errstate(over="ignore"):
-        rounded = column.astype(np.float32)
-    if (infinite := np.flatnonzero(np.isinf(rounded))).size:
-        raise TrainingError(
-            f"{feature.name} is {column[infinite[0]]} in row {infinite[0]} of those to fit on; "
-            "models compute in FP32, expected at most 3.4e38: scale the column"
-        )
+    rounded = column.astype(np.float32)
     values = np.sort(rounded[~np.isnan(rounded)])
     may_be_missing = feature.missing == "allow"
     n_rows = len(column) if may_be_missing else len(values)

@@ -7,30 +7,31 @@ Fields carry their meaning and an example, which the messages about a file (`rea
 Schema and editors show.
 """
 
-import json
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
 from abserve.errors import ExperimentError
 from abserve.experiment import Rules
 from abserve.slots import PERIODS_SECONDS, REACH, period_of
-
-HEADER_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+from abserve.stated.base import Fault, Stated, expects
 
 Metric = Literal["accuracy", "reward"]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        json_schema_extra=expects("at most 63 lower-case letters, digits and '-'"),
+    ),
+]
+HeaderName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$",
+        json_schema_extra=expects("a header's name in lower case"),
+    ),
+]
 Margin = Annotated[
     float,
     Field(
@@ -45,39 +46,11 @@ Weight = Annotated[int, Field(ge=1, le=99)]
 # Thirty years, or a billion units: beyond it is a slip of the keyboard.
 Whole = Annotated[int, Field(le=1_000_000_000)]
 
-# A field, as pydantic writes it, and what is wrong with it.
-_Fault = tuple[tuple[str | int, ...], str]
-
-
-class Stated(BaseModel):
-    """A part of the file: what it does not know it refuses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="after")
-    def _parts_fit_together(self) -> Self:
-        faults = [
-            InitErrorDetails(
-                # Braces in the sentence are no places to fill.
-                type=PydanticCustomError("fault", "{sentence}", {"sentence": sentence}),
-                loc=location,
-                input=None,
-            )
-            for location, sentence in self._faults()
-        ]
-        if faults:
-            raise ValidationError.from_exception_data(type(self).__name__, faults)
-        return self
-
-    def _faults(self) -> Iterable[_Fault]:
-        """Yield what is wrong between fields that are right by themselves."""
-        return ()
-
 
 class UnitHeader(Stated):
     """Units are told apart by a request header, and assignment is sticky."""
 
-    header: Annotated[str, Field(pattern=HEADER_PATTERN)] = Field(
+    header: HeaderName = Field(
         description="The request header that names the unit, in lower case.",
         examples=["x-unit-id"],
     )
@@ -106,7 +79,7 @@ class Primary(Stated):
         examples=[0.01],
     )
 
-    def _faults(self) -> Iterator[_Fault]:
+    def _faults(self) -> Iterator[Fault]:
         if self.claim == "non-inferiority" and self.margin is None:
             yield (
                 ("claim",),
@@ -265,7 +238,7 @@ class Experiment(Stated):
         examples=["rollback"],
     )
 
-    def _faults(self) -> Iterator[_Fault]:
+    def _faults(self) -> Iterator[Fault]:
         if self.candidate == self.baseline:
             field = "candidate" if "candidate" in self.model_fields_set else "baseline"
             other = "baseline" if field == "candidate" else "candidate"
@@ -297,7 +270,7 @@ class Experiment(Stated):
             )
         yield from self._faults_of_time()
 
-    def _faults_of_time(self) -> Iterator[_Fault]:
+    def _faults_of_time(self) -> Iterator[Fault]:
         interval, most = self.interval_seconds, self.maximum_seconds
         try:
             period_of(interval, self.maturity_seconds)
@@ -348,10 +321,3 @@ class Experiment(Stated):
             minimum_seconds=self.minimum_seconds,
             maximum_seconds=self.maximum_seconds,
         )
-
-
-def schema_text() -> str:
-    """Return the JSON Schema of the file, as it is shipped beside this module."""
-    # The newest draft that editors' YAML servers know; what pydantic writes here is valid in it.
-    draft = "http://json-schema.org/draft-07/schema#"
-    return json.dumps({"$schema": draft, **Experiment.model_json_schema()}, indent=2) + "\n"

@@ -1,16 +1,10 @@
 """Plots of an analysis over time, as SVG to be set into a page.
 
-Colours are variables of the page's style sheet, so that one plot is readable on light and dark
-ground. Text stays text. The same input gives the same bytes.
-
 This module takes matplotlib, which is not needed for anything else: `report` imports it when it
 is asked for a page.
 """
 
-import html
-import io
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,44 +22,15 @@ from abserve.analysis.analysis import Analysis
 from abserve.analysis.questions import Comparison, Question
 from abserve.analysis.wording import confidence, e_value, effect_in_words, metric_in_words
 from abserve.experiment import SAMPLE_RATIO_BAR, effect, interval, log_sample_ratio
+from abserve.pages.plots import FAINT, INK, LINES, SETTINGS, Plot, plot
 
 _Floats = NDArray[np.float64]
 
-# Stand-ins that matplotlib takes for colours; in the page they are the variables of this name.
-_INK, _FAINT, _GRID = "#010101", "#010102", "#010103"
-_LINES = ("#020201", "#020202", "#020203", "#020204", "#020205", "#020206")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)))
-_VARIABLES = {
-    _INK: "ink",
-    _FAINT: "faint",
-    _GRID: "grid",
-    **{colour: f"line-{number}" for number, colour in enumerate(_LINES, 1)},
-}
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 4.6, 2.3
 _LEGEND_LINE_INCHES = 0.19
 _LEGEND_WIDTH = 60
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.color": _INK,
-    # A name may hold dollars, and is no formula.
-    "text.parse_math": False,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.formatter.useoffset": False,
-    "grid.color": _GRID,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "xtick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.color": _FAINT,
-    "ytick.labelcolor": _INK,
-    "lines.linewidth": 1.8,
-}
 
 # A line of a plot 400 pixels wide shows no more than the highest and lowest of so many pieces.
 _MOST_PIECES = 300
@@ -76,19 +41,10 @@ _BLOCKS_OF_ALL_LOOKS = 400_000
 _LOWEST_OF_BAR = -1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A plot: `description` says in words what it shows."""
-
-    title: str
-    description: str
-    svg: str
-
-
-def pictures(comparison: Comparison, analysis: Analysis) -> Iterator[Picture]:
+def pictures(comparison: Comparison, analysis: Analysis) -> Iterator[Plot]:
     """Draw what is known over time; nothing if there are no blocks."""
     time = _Time.of(comparison)
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         if comparison.primary.blocks.n_blocks:
             yield _interval(comparison, analysis, time)
         for title, questions, findings in (
@@ -120,7 +76,7 @@ class _Time:
         return cls(f"{label} since the first block began", unit)
 
 
-def _interval(comparison: Comparison, analysis: Analysis, time: _Time) -> Picture:
+def _interval(comparison: Comparison, analysis: Analysis, time: _Time) -> Plot:
     counted = comparison.primary
     looks = looks_at(counted.blocks.n_blocks)
     blocks = [counted.blocks.until(look) for look in looks]
@@ -132,26 +88,26 @@ def _interval(comparison: Comparison, analysis: Analysis, time: _Time) -> Pictur
     middle = 100 * np.array([nan if each is None else each for each in effects])
     ended = counted.ended[np.array(looks) - 1] / time.unit
     figure, axes = _figure(time, f"{metric_in_words(comparison.metric)}, in points")
-    axes.axhline(0, color=_FAINT, linewidth=1)
-    axes.plot(ended, middle, color=_LINES[0], label="effect", **_as_seen(ended))
+    axes.axhline(0, color=FAINT, linewidth=1)
+    axes.plot(ended, middle, color=LINES[0], label="effect", **_as_seen(ended))
     label = f"its interval, which holds at all times with {confidence(analysis)}"
-    axes.fill_between(ended, lower, upper, color=_LINES[0], alpha=0.25, linewidth=0, label=label)
+    axes.fill_between(ended, lower, upper, color=LINES[0], alpha=0.25, linewidth=0, label=label)
     difference = 100 * comparison.claims[0].difference
     if difference:
-        axes.axhline(difference, color=_INK, linewidth=1, linestyle="--", label="margin")
+        axes.axhline(difference, color=INK, linewidth=1, linestyle="--", label="margin")
     # The first intervals are as wide as they can be, and would leave the rest no height.
     later = slice(len(looks) // 5, None)
     reach = np.concatenate([lower[later], upper[later], [0.0, difference]])
     _limit(axes, float(np.nanmin(reach)), float(np.nanmax(reach)))
     _legend(figure, axes)
-    return _picture(
+    return plot(
         "Effect and its interval",
         f"The effect is {effect_in_words(analysis)}.",
         figure,
     )
 
 
-def _evidence(title: str, questions: Sequence[Question], log_bar: float, time: _Time) -> Picture:
+def _evidence(title: str, questions: Sequence[Question], log_bar: float, time: _Time) -> Plot:
     figure, axes = _figure(time, "e-value")
     top, bottom, told = log_bar, 0.0, []
     for number, question in enumerate(questions):
@@ -162,8 +118,8 @@ def _evidence(title: str, questions: Sequence[Question], log_bar: float, time: _
         axes.plot(
             ended,
             shown / math.log(10),
-            color=_LINES[number % len(_LINES)],
-            linestyle=_DASHES[number // len(_LINES) % len(_DASHES)],
+            color=LINES[number % len(LINES)],
+            linestyle=_DASHES[number // len(LINES) % len(_DASHES)],
             label=question.statement,
             **_as_seen(ended),
         )
@@ -171,24 +127,24 @@ def _evidence(title: str, questions: Sequence[Question], log_bar: float, time: _
         told.append(f"that {question.statement}: {e_value(float(evidence[-1]))}")
     _scale(axes, max(bottom, _LOWEST_OF_BAR * log_bar), top, log_bar)
     _legend(figure, axes)
-    return _picture(
+    return plot(
         title,
         f"E-values after the last block, {e_value(log_bar)} needed: {'; '.join(told)}.",
         figure,
     )
 
 
-def _sample_ratio(comparison: Comparison, time: _Time) -> Picture:
+def _sample_ratio(comparison: Comparison, time: _Time) -> Plot:
     evidence = log_sample_ratio(comparison.units.blocks)
     log_bar = math.log(SAMPLE_RATIO_BAR)
     figure, axes = _figure(time, "e-value")
     ended, shown = thinned(comparison.units.ended / time.unit, evidence)
     label = "units did not arrive in the configured weights"
-    axes.plot(ended, shown / math.log(10), color=_LINES[0], label=label, **_as_seen(ended))
+    axes.plot(ended, shown / math.log(10), color=LINES[0], label=label, **_as_seen(ended))
     lowest = max(float(shown.min(initial=0.0)), _LOWEST_OF_BAR * log_bar)
     _scale(axes, lowest, max(log_bar, float(shown.max())), log_bar)
     _legend(figure, axes)
-    return _picture(
+    return plot(
         "Evidence of a sample ratio mismatch",
         f"E-value that {label}: at most {e_value(float(evidence.max(initial=0.0)))}, "
         f"{e_value(log_bar)} is proof.",
@@ -196,27 +152,27 @@ def _sample_ratio(comparison: Comparison, time: _Time) -> Picture:
     )
 
 
-def _units(comparison: Comparison, time: _Time) -> Picture:
+def _units(comparison: Comparison, time: _Time) -> Plot:
     blocks, ended = comparison.units.blocks, comparison.units.ended / time.unit
     figure, axes = _figure(time, "units so far")
     shares = axes.twinx()
     for variant, n, colour in (
-        ("baseline", blocks.n_baseline, _LINES[0]),
-        ("candidate", blocks.n_candidate, _LINES[1]),
+        ("baseline", blocks.n_baseline, LINES[0]),
+        ("candidate", blocks.n_candidate, LINES[1]),
     ):
         at, total = thinned(ended, np.cumsum(n))
         axes.plot(at, total, color=colour, label=f"{variant}, units", **_as_seen(at))
     at, weight = thinned(ended, blocks.weight_candidate)
-    shares.step(at, weight, where="pre", color=_INK, linewidth=1.2, linestyle=":")
+    shares.step(at, weight, where="pre", color=INK, linewidth=1.2, linestyle=":")
     # The legend is that of the first axes.
-    axes.plot([], [], color=_INK, linewidth=1.2, linestyle=":", label="candidate, weight in %")
+    axes.plot([], [], color=INK, linewidth=1.2, linestyle=":", label="candidate, weight in %")
     axes.set_ylim(bottom=0)
     shares.set_ylim(0, 100)
     shares.grid(visible=False)
     shares.set_ylabel("weight, %")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     _legend(figure, axes)
-    return _picture(
+    return plot(
         "Units and weights",
         f"{blocks.n_baseline.sum():,.0f} units of the baseline and "
         f"{blocks.n_candidate.sum():,.0f} of the candidate arrived; the candidate's weight went "
@@ -274,7 +230,7 @@ def _as_seen(at: _Floats) -> dict[str, Any]:
 def _scale(axes: Axes, bottom: float, top: float, log_bar: float) -> None:
     """Give the axis of powers of ten e-values to read, and the bar."""
     label = f"{e_value(log_bar)} needed"
-    axes.axhline(log_bar / math.log(10), color=_INK, linewidth=1, linestyle="--", label=label)
+    axes.axhline(log_bar / math.log(10), color=INK, linewidth=1, linestyle="--", label=label)
     _limit(axes, bottom / math.log(10), top / math.log(10))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_formatter(lambda power, _: e_value(power * math.log(10)))
@@ -292,32 +248,3 @@ def _legend(figure: Figure, axes: Axes) -> None:
     n_lines = sum(1 + label.count("\n") for label in labels)
     figure.set_figheight(_HEIGHT_INCHES + n_lines * _LEGEND_LINE_INCHES)
     figure.legend(lines, labels, loc="outside lower left")
-
-
-def _picture(title: str, description: str, figure: Figure) -> Picture:
-    file = io.StringIO()
-    # Names inside of one plot are to differ from those in the others on the page.
-    with mpl.rc_context({"svg.hashsalt": title}):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    return Picture(title, description, _for_page(file.getvalue(), title, description))
-
-
-def _for_page(svg: str, title: str, description: str) -> str:
-    """Make a part of a page of a file: no prologue, no names twice, the page's font and colours."""
-    svg = svg[svg.index("<svg") :]
-    # The style sheet in it would be the whole page's.
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
-    used = set(re.findall(r"#([\w-]+)[\")]", svg))
-    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
-    svg = re.sub(r"font-family: [^;\"]+; ", "", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    label = html.escape(f"{title}. {description}")
-    # The page decides how wide it is.
-    return re.sub(
-        r'<svg [^>]*?(viewBox="[^"]+")[^>]*>',
-        rf'<svg role="img" aria-label="{label}" xmlns:xlink="http://www.w3.org/1999/xlink" \1>',
-        svg,
-        count=1,
-    )

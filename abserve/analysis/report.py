@@ -23,9 +23,10 @@ from abserve.analysis.wording import (
 )
 from abserve.errors import ExperimentError
 from abserve.experiment import SAMPLE_RATIO_BAR
+from abserve.pages.style import SECURITY_POLICY, STYLE
 
 if TYPE_CHECKING:
-    from abserve.analysis.figures import Picture
+    from abserve.pages.plots import Plot
 
 
 def report(
@@ -63,7 +64,7 @@ def report(
     return _page(f"{of}: {analysis.decision.action}", body)
 
 
-def _pictures(comparison: Comparison, analysis: Analysis) -> "list[Picture]":
+def _pictures(comparison: Comparison, analysis: Analysis) -> "list[Plot]":
     try:
         figures = import_module("abserve.analysis.figures")
     except ImportError as error:
@@ -83,11 +84,9 @@ def _page(title: str, body: Iterable[str]) -> str:
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            # Whatever a file may hold, nothing is loaded and nothing runs.
-            '<meta http-equiv="Content-Security-Policy" '
-            "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+            f'<meta http-equiv="Content-Security-Policy" content="{SECURITY_POLICY}">',
             f"<title>{html.escape(title)}</title>",
-            f"<style>{_STYLE}</style>",
+            f"<style>{STYLE}{_STYLE}</style>",
             "</head>",
             "<body>",
             "<main>",
@@ -120,7 +119,7 @@ def _header(analysis: Analysis, of: str) -> Iterator[str]:
     yield "</section>"
 
 
-def _figures(drawn: "Sequence[Picture]") -> Iterator[str]:
+def _figures(drawn: "Sequence[Plot]") -> Iterator[str]:
     if not drawn:
         return
     yield '<section aria-labelledby="over-time">'
@@ -233,75 +232,28 @@ def _sources(sources: Mapping[str, str]) -> Iterator[str]:
 
 _STYLE = """
 :root {
-  color-scheme: light dark;
-  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  --ground: #ffffff; --panel: #f6f7f9; --ink: #1c2128; --faint: #5b6470; --grid: #dfe3e8;
-  --line-1: #1f6feb; --line-2: #b35900; --line-3: #1a7f37;
-  --line-4: #a0307e; --line-5: #6f42c1; --line-6: #0b7285;
-  --promote: #1a7f37; --rollback: #b42318; --continue: #1f5fbf; --invalid: #8a5a00;
+  --promote: var(--good); --rollback: var(--bad); --continue: #1f5fbf; --invalid: #8a5a00;
 }
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #14181d; --panel: #1d2329; --ink: #e6e9ed; --faint: #a0a9b4; --grid: #343c45;
-    --line-1: #6cb0ff; --line-2: #f0a04b; --line-3: #5fd07a;
-    --line-4: #f08ccb; --line-5: #b79bff; --line-6: #5fd0e0;
-    --promote: #5fd07a; --rollback: #ff8a80; --continue: #8abaff; --invalid: #f0c04b;
-  }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --continue: #8abaff; --invalid: #f0c04b; }
 }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink);
-  font: 16px/1.5 var(--sans); }
-main { max-width: 68rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
-p { margin: .25rem 0; }
-ul { margin: 0; padding-left: 1.25rem; overflow-wrap: anywhere; }
 .decision { border-left: .4rem solid var(--colour); padding: .4rem .8rem;
   background: var(--panel); font-size: 1.15rem; margin-bottom: .75rem; }
 .decision strong { color: var(--colour); margin-right: .4rem; }
 .promote { --colour: var(--promote); } .rollback { --colour: var(--rollback); }
 .continue { --colour: var(--continue); } .invalid { --colour: var(--invalid); }
 .effect { font-size: 1.15rem; }
-.figures { display: grid; gap: 1rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); }
-figure { margin: 0; padding: .75rem; background: var(--panel); border-radius: .5rem;
-  break-inside: avoid; }
-figcaption { font-weight: 600; margin-bottom: .25rem; }
-svg { display: block; width: 100%; height: auto; stroke-linejoin: round; }
-svg text { font-family: var(--sans); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: .35rem .6rem; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--grid); }
-tbody th { font-weight: 400; min-width: 11rem; }
-thead th { color: var(--faint); font-weight: 600; }
+tbody th { min-width: 11rem; }
 tbody th[scope=rowgroup] { font-weight: 600; padding-top: 1rem; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .shown th, .shown td { font-weight: 600; }
 .bar { display: inline-block; width: 5rem; height: .6rem; border: 1px solid var(--faint);
   border-radius: .3rem; overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--line-1); }
-dl { margin: 0; }
-dt { font-weight: 600; margin-top: .5rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-@media (min-width: 40rem) {
-  dl { display: grid; grid-template-columns: 13rem 1fr; gap: .4rem 1rem; }
-  dt { margin: 0; }
-}
 @media (max-width: 40rem) {
-  table { font-size: .85rem; }
-  th, td { padding: .35rem .3rem; }
   tbody th { min-width: 0; }
   .bar { display: none; }
 }
 @media print {
-  :root { color-scheme: light; --ground: #ffffff; --panel: #ffffff; --ink: #000000;
-    --faint: #444444; --grid: #cccccc; }
-  body { font-size: 11pt; }
-  main { max-width: none; padding: 0; }
-  figure, section > dl > *, tr { break-inside: avoid; }
-  h2 { break-after: avoid; }
-  .figures { grid-template-columns: 1fr 1fr; }
   .bar i { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

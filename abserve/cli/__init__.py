@@ -14,8 +14,10 @@ from abserve.cli.completing import completion_command
 from abserve.cli.console import console_command
 from abserve.cli.context import Context
 from abserve.cli.demo import demo
+from abserve.cli.keys import keys_command
 from abserve.cli.local import down, up
 from abserve.cli.logs import logs_command
+from abserve.cli.models import models_command
 from abserve.cli.operate import (
     promote_command,
     rollback_command,
@@ -23,8 +25,10 @@ from abserve.cli.operate import (
     weights_command,
 )
 from abserve.cli.record import record_command
+from abserve.cli.retrain import retrain_command
 from abserve.cli.rollout import replay_command, rollout_command
 from abserve.cli.simulate import simulate_command
+from abserve.cli.track import track_command
 from abserve.cli.train import train_command
 from abserve.errors import AbserveError
 
@@ -56,6 +60,9 @@ def cli(context: click.Context, home: str, kubeconfig: str | None, namespace: st
 
 for command in (
     train_command,
+    retrain_command,
+    models_command,
+    keys_command,
     up,
     down,
     status_command,
@@ -73,6 +80,7 @@ for command in (
     completion_command,
 ):
     cli.add_command(command)
+models_command.add_command(track_command)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from abserve.analysis import Analysis, Comparison
     from abserve.rollout.analysing import DeploymentAnalysis
-    from abserve.rollout.prometheus import Access
+    from abserve.rollout.prometheus_api import Access
 
 # The experiment goes on: nothing failed, and nothing is decided.
 _CONTINUE = 3

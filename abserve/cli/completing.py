@@ -1,18 +1,24 @@
-"""What the shell completes from the cluster: names of SeldonDeployments and of their variants.
+"""What the shell completes: names that the cluster knows, and those of the model repository.
 
-A shell asks at every press of its key, and shows whatever is printed. So the cluster gets a moment
-to answer, and if it does not, nothing is offered.
+A shell asks at every press of its key, and shows whatever is printed. So both get a moment to
+answer, and if they do not, nothing is offered.
 """
 
-from collections.abc import Iterable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterable
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from abserve.cli.context import Context
 from abserve.errors import AbserveError
 
+if TYPE_CHECKING:
+    from abserve.repository import Repository
+
 _PATIENCE_SECONDS = 0.5
+_STORE_PATIENCE_SECONDS = 2.0
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -65,15 +71,49 @@ def complete_models(
     return _beginning(incomplete, (file.stem for file in folder.glob("*.yaml")) if folder else ())
 
 
+def complete_published_models(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the models that have a version in the repository."""
+    return _beginning(incomplete, _asked(context, lambda repository: repository.models()))
+
+
+def complete_versions(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the versions of the model that are in the repository."""
+    model = context.params.get("model")
+    found = _asked(context, lambda repository: repository.versions(model)) if model else ()
+    return _beginning(incomplete, found)
+
+
+def _asked(context: click.Context, ask: "Callable[[Repository], tuple[str, ...]]") -> Iterable[str]:
+    from abserve.repository import Repository
+
+    found: list[str] = []
+
+    def run() -> None:
+        with contextlib.suppress(AbserveError):
+            url = _context(context).repository_url(context.params.get("repository"))
+            found.extend(ask(Repository(url)))
+
+    # A store takes its time to say that it does not answer.
+    asking = Thread(target=run, daemon=True)
+    asking.start()
+    asking.join(_STORE_PATIENCE_SECONDS)
+    return tuple(found)
+
+
 def _deployments(context: click.Context) -> list[dict[str, Any]]:
-    root = context.find_root().params
     try:
-        cluster = Context.of(root["home"], root["kubeconfig"], root["namespace"]).kubernetes(
-            _PATIENCE_SECONDS
-        )
-        return cluster.deployments()
+        return _context(context).kubernetes(_PATIENCE_SECONDS).deployments()
     except AbserveError:
         return []
+
+
+def _context(context: click.Context) -> Context:
+    root = context.find_root().params
+    return Context.of(root["home"], root["kubeconfig"], root["namespace"])
 
 
 def _predictors(context: click.Context) -> list[dict[str, Any]]:

@@ -37,6 +37,11 @@ class Context:
 
         return Home(self.home_folder)
 
+    @property
+    def names_a_cluster(self) -> bool:
+        """Whether somebody said which cluster to talk to."""
+        return self.kubeconfig is not None or bool(os.environ.get("KUBECONFIG"))
+
     def kubernetes(self, timeout_seconds: float = _TIMEOUT_SECONDS) -> "Kubernetes":
         """Return the cluster to talk to: named, ``$KUBECONFIG``, the local one, or kubectl's."""
         from abserve.promotion import Kubernetes

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from abserve.cli.context import Context, repository_option
 from abserve.cli.render import milliseconds, share, status_table
-from abserve.cli.train import MODELS, SETTINGS, evaluation_in_words, held_out_rows, train
+from abserve.cli.training import MODELS, SETTINGS, Trainer, held_out_rows
 from abserve.errors import AbserveError, ClusterError, VersionExistsError
 from abserve.weights import Weights
 
@@ -89,19 +89,18 @@ class _Demo:
         self._say_how_to_repeat(keep=keep)
 
     def _train(self) -> None:
+        from abserve.cli.render_training import evaluation_in_words
+
         self._step(f"train two versions of {MODEL} and publish them to {self._repository}")
-        for version in _VERSIONS:
+        trainer = Trainer(MODELS, SETTINGS, self._repository)
+        definition = trainer.definition(MODEL)
+        for version, before in zip(_VERSIONS, (None, *_VERSIONS), strict=False):
             with self._console.status(f"{version}: starting") as shown:
                 try:
-                    published = train(
-                        MODEL,
-                        version,
-                        self._repository,
-                        models=MODELS,
-                        settings=SETTINGS,
-                        report=partial(_show, shown, version),
+                    published = trainer.train(
+                        definition, version, version, before, partial(_show, shown, version)
                     )
-                    said = evaluation_in_words(published)
+                    said = evaluation_in_words(published.metadata)
                 except VersionExistsError:
                     said = "published before; versions are immutable, so it serves as it is"
             self._detail(f"{version}: {said}")
@@ -246,7 +245,7 @@ class _Demo:
             self._console.print(f"  {line}", style="cyan", soft_wrap=True)
 
 
-def _show(shown: Status, version: str, what: str) -> None:
+def _show(shown: Status, version: str, _step: str, what: str) -> None:
     shown.update(f"{version}: {what}")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -44,6 +45,13 @@ from abserve.cli.progress import Progress
     default=True,
     help="Whether to record what the replicas count.",
 )
+@click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    metavar="FILE",
+    help="Serve only versions signed with a private key of these (PEM): by default of those in "
+    "$ABSERVE_PUBLIC_KEY; if that is not set either, nobody need have signed.",
+)
 @listener_options
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
 @json_option
@@ -58,6 +66,7 @@ def up(
     console: bool,
     record_every: int,
     recording: bool,
+    public_key: Path | None,
     detach: bool,
     as_json: bool,
     **listener: Any,
@@ -72,6 +81,7 @@ def up(
     url = context.repository_url(repository)
     home.make()
     chosen = chosen_listener(home, **listener)
+    trusted = _trusted(public_key)
     if detach:
         arguments = [
             "--repository",
@@ -96,11 +106,24 @@ def up(
             console,
             chosen,
             record_every if recording else 0,
+            trusted,
         )
         if sys.stdin.isatty():
             _say("ctrl-C stops it")
         with home.locked():
             asyncio.run(LocalCluster(home, options, _say).run())
+
+
+def _trusted(given: Path | None) -> Path | None:
+    """Return the file of public keys that counts, once it is clear that it can be used."""
+    from abserve.keys import import_for_signing, read_public_keys
+    from abserve.signatures import public_key_from_environment
+
+    trusted = given or public_key_from_environment()
+    if trusted is not None:
+        read_public_keys(trusted)
+        import_for_signing("model_signing")
+    return trusted
 
 
 def _given(context: click.Context, but: set[str]) -> list[str]:

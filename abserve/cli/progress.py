@@ -5,6 +5,7 @@
                       stderr is a terminal        it is not
     say(step)         a line                      a line
     wait_for(reason)  beside the spinner          a line, if it is another than before
+    show(detail)      beside the spinner          nothing
 
 Lines that are no answer go to stderr where the answer is JSON, so that stdout holds that alone.
 """
@@ -66,9 +67,14 @@ class Progress:
     def wait_for(self, reason: str) -> None:
         """Tell what is waited for now."""
         if self._spinner is not None:
-            from rich.text import Text
-
-            self._spinner.update(Text(reason))
+            self.show(reason)
         elif reason != self._what:
             self._what = reason
             click.echo(reason, err=True)
+
+    def show(self, detail: str) -> None:
+        """Tell somebody who looks on how far it is."""
+        if self._spinner is not None:
+            from rich.text import Text
+
+            self._spinner.update(Text(detail))

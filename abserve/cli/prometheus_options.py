@@ -65,7 +65,7 @@ def prometheus_options(command: _Command) -> _Command:
         prometheus_recent_seconds: float,
         **others: Any,
     ) -> Any:
-        from abserve.rollout.prometheus import Access
+        from abserve.rollout.prometheus_api import Access
 
         prometheus = prometheus_url and Access(
             prometheus_url,

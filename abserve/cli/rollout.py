@@ -1,19 +1,16 @@
 """``abserve rollout`` and ``abserve replay``: the controller, and its log computed again."""
 
 import os
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from abserve.cli.completing import complete_deployments
 from abserve.cli.context import Context, echo_json, json_option, timeout_option
+from abserve.cli.lasting import ending_by_signals, say_now
 from abserve.cli.prometheus_options import prometheus_options
 
 if TYPE_CHECKING:
@@ -21,13 +18,11 @@ if TYPE_CHECKING:
     from abserve.promotion import Kubernetes
     from abserve.promotion.leases import Leadership
     from abserve.rollout.history import History
-    from abserve.rollout.prometheus import Access
+    from abserve.rollout.prometheus_api import Access
     from abserve.rollout.records import Record
     from abserve.rollout.state import State
     from abserve.rollout.world import World
 
-# What a shell answers for a command that SIGTERM ended: 128 and the number of the signal.
-_TERMINATED = 143
 # Seconds between two samples of a replica, and a little: those of the recorder, of Prometheus.
 _RECORDED, _SCRAPED = 6.0, 60.0
 _LOOK_SECONDS = 2.0
@@ -124,7 +119,7 @@ def rollout_command(
             pace,
             timeout_seconds,
             tell,
-            _say,
+            say_now,
         )
 
     def leadership() -> "Leadership":
@@ -136,17 +131,19 @@ def rollout_command(
             cluster,
             f"abserve-rollout-{name}",
             identity,
-            report=_say,
+            report=say_now,
             alive_file=Path(alive) if alive else None,
         )
 
-    with _ending_by_signals(name):
+    with ending_by_signals(
+        lambda: say_now(f"ended before the rollout: 'abserve rollout {name}' goes on with it")
+    ):
         if keep_watching:
             as_leader(
-                leadership, clock, _say, lambda leading: controller.keep_watching(world(leading))
+                leadership, clock, say_now, lambda leading: controller.keep_watching(world(leading))
             )
             return
-        end = as_leader(leadership, clock, _say, lambda leading: controller.run(world(leading)))
+        end = as_leader(leadership, clock, say_now, lambda leading: controller.run(world(leading)))
     if not as_json:
         click.echo(f"{name}: {end.text}")
     click_context.exit(1 if end.outcome == "invalid" else 0)
@@ -201,7 +198,7 @@ def _teller(cluster: "Kubernetes", *, as_json: bool) -> "Callable[[State, Record
     from abserve.rollout.announcing import Announcer
     from abserve.rollout.audit import json_line
 
-    announcer = Announcer(cluster, _say)
+    announcer = Announcer(cluster, say_now)
 
     def tell(before: "State", record: "Record") -> None:
         if as_json:
@@ -212,24 +209,3 @@ def _teller(cluster: "Kubernetes", *, as_json: bool) -> "Callable[[State, Record
         announcer.announce(before.begin, record)
 
     return tell
-
-
-def _say(line: str) -> None:
-    click.echo(f"{datetime.now(UTC):%H:%M:%S}  {line}", err=True)
-
-
-@contextmanager
-def _ending_by_signals(name: str) -> Iterator[None]:
-    """Let SIGTERM end the command as ctrl-C does: what was held is released, and it is said."""
-
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(_TERMINATED)
-
-    before: Any = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        _say(f"ended before the rollout: 'abserve rollout {name}' goes on with it")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import aiohttp
 
@@ -37,6 +38,8 @@ class Controller:
     secrets, earlier_secrets : mapping of str to mapping
         The Secrets that each namespace gets when it is created, and as an earlier cluster made
         them.
+    public_key : Path or None
+        Keys one of which must have signed what is served; None where nobody has to have signed.
     report : callable
         Told in words what happens.
     """
@@ -53,6 +56,7 @@ class Controller:
         http: aiohttp.ClientSession,
         secrets: Mapping[str, Mapping[str, str]],
         earlier_secrets: Mapping[str, Mapping[str, str]],
+        public_key: Path | None,
         report: Callable[[str], None],
         now: Callable[[], dt.datetime],
     ) -> None:
@@ -65,6 +69,7 @@ class Controller:
         self._http = http
         self._secrets = secrets
         self._earlier_secrets = earlier_secrets
+        self._public_key = public_key
         self._report = report
         self._now = now
         # Up to here the store needs no following: `resume` has seen it.
@@ -165,5 +170,6 @@ class Controller:
             pods=self._pods,
             store=self._store,
             http=self._http,
+            public_key=self._public_key,
             changed=changed,
         )

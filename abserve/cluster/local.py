@@ -89,6 +89,8 @@ class Options:
     listener: Listener = field(default_factory=Listener)
     record_every_seconds: int = 5
     """How often what the replicas count is recorded; 0 for never."""
+    public_key: Path | None = None
+    """PEM file of the keys one of which must have signed what is served."""
 
 
 class _Part(Protocol):
@@ -162,6 +164,8 @@ class LocalCluster:
             gateway_url="",
         )
         self._home.write_cluster(record)
+        if self._options.public_key is not None:
+            self._report(f"serving only what is signed with a key of {self._options.public_key}")
         credentials = await self._start_repository(stack, state)
         gateway = await self._start_gateway(stack, state, http)
         store = Store(_now, state)
@@ -183,6 +187,7 @@ class LocalCluster:
             http=http,
             secrets=standard,
             earlier_secrets=earlier,
+            public_key=self._options.public_key,
             report=self._report,
             now=_now,
         )

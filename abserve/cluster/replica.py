@@ -43,7 +43,8 @@ class ReplicaSpec:
     """What a replica runs.
 
     `environment` and `credentials` are asked for at every start, so that a Secret that comes late
-    heals the replica; both raise AbserveError while something is missing.
+    heals the replica; both raise AbserveError while something is missing. With a `public_key`, the
+    version must be signed.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ReplicaSpec:
     credentials: Callable[[], Mapping[str, str]]
     environment: Callable[[Ports, Path], Mapping[str, str]]
     grace_seconds: float
+    public_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Replica:
         self._changed = changed
         self._now = now
         self._server: _Server | None = None
+        self._signed_by: str | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -136,6 +139,7 @@ class Replica:
     def resume(self, child: Child, details: Mapping[str, Any]) -> None:
         """Start with a process that is running already, and the details of its record."""
         self._server = _Server(child, Ports(**details["ports"]))
+        self._signed_by = details.get("signed_by")
         started = dt.datetime.fromisoformat(details["started"])
         self.initializer.state = Terminated.completed(started)
         self.container.state = Running(started)
@@ -205,13 +209,15 @@ class Replica:
         credentials = self.spec.credentials()
         log = self.initializer.begin()
         self._progress_to("Pending", f"copying {self.spec.model_uri}")
-        await copy_model(
+        signer = await copy_model(
             self.spec.model_uri,
             self.model_folder,
             credentials,
             log,
             published=self.spec.server.prepackaged is None,
+            public_key=self.spec.public_key,
         )
+        self._signed_by = signer.fingerprint if signer else None
         self.spec.server.prepare(self.model_folder, self.spec.model_uri, self.spec.model)
         self.initializer.end(0)
 
@@ -238,6 +244,7 @@ class Replica:
                 "namespace": self.spec.namespace,
                 "ports": asdict(ports),
                 "started": self._now().isoformat(),
+                "signed_by": self._signed_by,
             },
         )
         return _Server(child, ports)

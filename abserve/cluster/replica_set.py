@@ -11,7 +11,7 @@ import aiohttp
 
 from abserve.cluster.api.kinds import CONFIG_MAP, SECRET
 from abserve.cluster.api.store import Store
-from abserve.cluster.home import Home
+from abserve.cluster.home import Home, ProcessRecord
 from abserve.cluster.model_server import ModelServer
 from abserve.cluster.pod_documents import PodTemplate
 from abserve.cluster.pods import PodRegistry
@@ -20,6 +20,7 @@ from abserve.cluster.replica import Replica, ReplicaSpec
 from abserve.cluster.secrets import decoded
 from abserve.errors import ManifestError
 from abserve.gateway import Backend, Endpoint
+from abserve.keys import read_public_keys
 from abserve.seldon import (
     Ports,
     Predictor,
@@ -55,6 +56,8 @@ class ReplicaSet:
         From `with_defaults`.
     store : Store
         Where Secrets and ConfigMaps are looked up, at every start of a replica.
+    public_key : Path or None
+        Keys one of which must have signed what is served; None where nobody has to have signed.
     changed : callable
         Called when a replica became ready, or stopped being so.
     """
@@ -69,6 +72,7 @@ class ReplicaSet:
         pods: PodRegistry,
         store: Store,
         http: aiohttp.ClientSession,
+        public_key: Path | None,
         changed: Callable[[], None],
     ) -> None:
         self.predictor = predictor
@@ -79,6 +83,7 @@ class ReplicaSet:
         self._pods = pods
         self._store = store
         self._http = http
+        self._public_key = public_key
         self._changed = changed
         self._template = PodTemplate(deployment, predictor)
         # The digest is part of every replica's name, so that two states never share one.
@@ -148,8 +153,7 @@ class ReplicaSet:
 
     def _replica_left_running(self) -> Replica | None:
         for record in self._processes.left:
-            stem, _, _ = record.name.rpartition("-")
-            if (record.details.get("namespace"), stem) == (self._deployment.namespace, self._stem):
+            if self._is_ours(record) and self._trusts(record):
                 replica = self._replica(record.name)
                 child = self._processes.take_over(record, replica.container.log)
                 if child is not None:
@@ -157,6 +161,17 @@ class ReplicaSet:
                     self._pods.show(replica, self._template)
                     return replica
         return None
+
+    def _is_ours(self, record: ProcessRecord) -> bool:
+        stem, _, _ = record.name.rpartition("-")
+        own = (self._deployment.namespace, self._stem)
+        return (record.details.get("namespace"), stem) == own
+
+    def _trusts(self, record: ProcessRecord) -> bool:
+        """Return whether what a process serves was signed as it has to be now."""
+        return self._public_key is None or record.details.get("signed_by") in {
+            key.fingerprint for key in read_public_keys(self._public_key)
+        }
 
     def _replica(self, name: str) -> Replica:
         container = self.predictor.model_container
@@ -172,6 +187,7 @@ class ReplicaSet:
             credentials=self._credentials,
             environment=self._environment,
             grace_seconds=_USUAL_GRACE_SECONDS if grace is None else float(grace),
+            public_key=self._public_key,
         )
         replica: Replica
 

@@ -1,8 +1,9 @@
 """Where models come from: the repository's S3 endpoint, and the copy before a replica starts.
 
 The endpoint is rclone serving a folder as bucket ``models``; the copy is ``rclone copy``, which is
-what Seldon's storage initializer runs. Credentials travel in the environment, as they do there:
-a command line is readable by everyone on the machine.
+what Seldon's storage initializer runs. What arrived is compared with what was published, and where
+a public key is given, with what was signed. Credentials travel in the environment, as they do in
+Kubernetes: a command line is readable by everyone on the machine.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from abserve.cluster.probes import wait_until_listening
 from abserve.cluster.processes import Child, Processes, tail
 from abserve.cluster.programs import program
 from abserve.errors import ClusterError
+from abserve.keys import PublicKey
+from abserve.signatures import verify_signature
 
 BUCKET = "models"
 RCLONE = "rclone"
@@ -135,9 +138,10 @@ class RepositoryEndpoint:
                 "s3",
                 "--addr",
                 f"{HOST}:{self._port}",
-                # A version is to be found the moment it is published.
+                # A version is to be found the moment it is published. With 0 rclone would look for
+                # what has expired without end, on a core of its own.
                 "--dir-cache-time",
-                "0s",
+                "10ms",
                 "repository:",
             ],
             {
@@ -167,7 +171,8 @@ async def copy_model(
     log: Path,
     *,
     published: bool = True,
-) -> None:
+    public_key: Path | None = None,
+) -> PublicKey | None:
     """Copy the version at `uri` into `destination`, and check that it arrived whole.
 
     Parameters
@@ -183,13 +188,20 @@ async def copy_model(
     published : bool
         Whether it must be a version that 'abserve train' published. The folder of somebody else's
         model has no checksums to compare with.
+    public_key : Path, optional
+        PEM file of the keys one of which must have signed it, whoever published it.
+
+    Returns
+    -------
+    PublicKey or None
+        The one that has signed it, if it must be signed.
 
     Raises
     ------
     ClusterError
         If nothing is there, or it cannot be read.
     ArtifactError
-        If what was copied is not what was published.
+        If what was copied is not what was published or signed.
     """
     shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(parents=True)
@@ -234,12 +246,17 @@ async def copy_model(
             f"modelUri {uri} holds no files; expected the folder of a version, "
             "for example s3://models/iris/v1: publish it, or correct the path"
         )
-    if not published:
-        return
-    if not (destination / CHECKSUMS).exists() or not (destination / MODEL_SETTINGS).exists():
+    marks = (destination / CHECKSUMS, destination / MODEL_SETTINGS)
+    if published and not all(mark.exists() for mark in marks):
         raise ClusterError(
             f"modelUri {uri} is not the folder of a version: it lacks {CHECKSUMS} or "
             f"{MODEL_SETTINGS}; expected what 'abserve train' publishes, "
             "for example s3://models/iris/v1"
         )
-    verify(destination)
+    signer = None
+    if public_key is not None:
+        # The first time it imports for a third of a second, and others are being served.
+        signer = await asyncio.to_thread(verify_signature, destination, public_key)
+    if published:
+        verify(destination)
+    return signer

@@ -16,6 +16,7 @@ from abserve.promotion.status import (
     list_deployments,
     read_status,
 )
+from abserve.promotion.used import Use, uses
 
 __all__ = [
     "DeploymentStatus",
@@ -23,10 +24,12 @@ __all__ = [
     "Kubernetes",
     "PredictorStatus",
     "SeldonDeployments",
+    "Use",
     "gateway_of",
     "list_deployments",
     "promote",
     "read_status",
     "roll_back",
     "set_weights",
+    "uses",
 ]

@@ -25,7 +25,8 @@ from abserve.rollout.changed import predictors_changed_at
 from abserve.rollout.collecting import collect_span
 from abserve.rollout.experiment import load_experiment
 from abserve.rollout.history import History
-from abserve.rollout.prometheus import Access, PrometheusHistory
+from abserve.rollout.prometheus import PrometheusHistory
+from abserve.rollout.prometheus_api import Access
 from abserve.rollout.recording import Recording, Setting
 from abserve.rollout.records import version_of
 from abserve.seldon import SeldonDeployment, roles, weights_of

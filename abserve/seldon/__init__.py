@@ -7,16 +7,20 @@
        │                      ▼
        │                with_defaults ──> names, environment ──> what to start, and how
        │                                                                  │
-       └─patch── weights_patch, shift_all, adopt, finish    status <──build_status──┘
+       ├─patch── weights_patch, shift_all, adopt, finish    status <──build_status──┘
+       └─patch── open_experiment
 
 Nothing here starts, stops or asks anything: documents in, values out.
 """
 
 from abserve.seldon.admission import admit
 from abserve.seldon.changes import (
+    CANDIDATE,
     adopt,
     baseline_and_candidate,
+    check_no_experiment,
     finish,
+    open_experiment,
     roles,
     shift_all,
     weights_patch,
@@ -56,6 +60,7 @@ from abserve.seldon.support import supported
 
 __all__ = [
     "API_VERSION",
+    "CANDIDATE",
     "KIND",
     "METRICS_ENDPOINT",
     "MODEL_MOUNT",
@@ -76,6 +81,7 @@ __all__ = [
     "as_time",
     "baseline_and_candidate",
     "build_status",
+    "check_no_experiment",
     "container_environment",
     "container_service_name",
     "deployment_name",
@@ -83,6 +89,7 @@ __all__ = [
     "gateway_path",
     "infer_path",
     "mirror_percent",
+    "open_experiment",
     "place_of",
     "pod_labels",
     "prepackaged_server",

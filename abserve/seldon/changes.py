@@ -16,7 +16,8 @@ one before is in effect:
 The baseline is never restarted while it answers, and the gateway always has a ready predictor.
 
 A rollback is one change, back from anywhere in this picture: all to the baseline, and without the
-predictors that are not ready, for which the operator would hold the routes as they are.
+predictors that are not ready, for which the operator would hold the routes as they are. What leads
+into the picture is one change as well: `open_experiment` adds a version as the candidate.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +33,8 @@ CANDIDATE = "candidate"
 
 Patch = list[dict[str, Any]]
 
-# The baseline's own: its name and its place in the split, and what is sized for full traffic.
+# What a predictor keeps when it gets what another serves: its name and its place in the split, and
+# how it is sized.
 _OWN = ("name", "traffic", "replicas", "labels")
 _OWN_OF_PODS = ("replicas", "hpaSpec", "kedaSpec", "pdbSpec")
 
@@ -174,7 +176,7 @@ def adopt(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
         {
             "op": "replace",
             "path": f"/spec/predictors/{into}",
-            "value": _adopted(document, baseline, candidate),
+            "value": _adopted(document, into=baseline, source=candidate),
         },
     ]
 
@@ -190,7 +192,7 @@ def finish(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
         If either is no variant, or the baseline does not yet serve what the candidate serves.
     """
     if _predictors(document)[_index_of(document, baseline)] != _adopted(
-        document, baseline, candidate
+        document, into=baseline, source=candidate
     ):
         raise ManifestError(
             f"predictor {baseline!r} does not serve what {candidate!r} serves, expected them to "
@@ -199,10 +201,104 @@ def finish(document: Mapping[str, Any], baseline: str, candidate: str) -> Patch:
     return shift_all(document, baseline, without=(candidate,))
 
 
-def _adopted(document: Mapping[str, Any], baseline: str, candidate: str) -> dict[str, Any]:
+def check_no_experiment(document: Mapping[str, Any]) -> None:
+    """Check that the baseline is compared with nothing, so that a candidate may be added.
+
+    Raises
+    ------
+    ManifestError
+        If another version has requests, or the baseline has none because it is being promoted.
+    """
+    baseline, candidate = baseline_and_candidate(document)
     predictors = _predictors(document)
-    old = predictors[_index_of(document, baseline)]
-    new = deepcopy(dict(predictors[_index_of(document, candidate)]))
+    own = predictors[_index_of(document, baseline)]
+    if candidate is not None and not own.get("traffic"):
+        raise ManifestError(
+            f"{baseline} of SeldonDeployment {_name(document)!r} has no requests, as in the middle "
+            f"of a promotion; finish that first, with 'abserve promote {_name(document)}'"
+        )
+    for name, index in _variants(document).items():
+        other = predictors[index]
+        if other.get("traffic") and _model_uri(other) != _model_uri(own):
+            raise ManifestError(
+                f"an experiment is going on: SeldonDeployment {_name(document)!r} gives {name} "
+                f"({_model_uri(other)}) {other['traffic']}% of the traffic beside {baseline} "
+                f"({_model_uri(own)}); finish it first, with 'abserve promote {_name(document)}' "
+                f"or 'abserve rollback {_name(document)}'"
+            )
+
+
+def open_experiment(
+    document: Mapping[str, Any], model_uri: str, weight: int, candidate: str = CANDIDATE
+) -> Patch:
+    """Return the patch that makes a version the candidate and gives it its first weight.
+
+    The candidate is what the baseline is, with another version. One that stands there already
+    keeps what `adopt` leaves a predictor: its name, labels, Service and size.
+
+    Parameters
+    ----------
+    document
+        The SeldonDeployment as it is.
+    model_uri : str
+        Where the version lies.
+    weight : int
+        Its share of the requests, 1 to 99 percent; the baseline has the rest.
+    candidate : str
+        What to call a candidate that does not stand there already.
+
+    Raises
+    ------
+    ManifestError
+        If an experiment is going on, the candidate still has traffic, which its restart would
+        fail, or its name is a shadow's.
+    """
+    check_no_experiment(document)
+    baseline, standing = baseline_and_candidate(document)
+    predictors = _predictors(document)
+    patch = _same_resource(document)
+    patch += _set_traffic(document, baseline, _index_of(document, baseline), WHOLE - weight)
+    if standing is None:
+        if any(each["name"] == candidate for each in predictors):
+            raise ManifestError(
+                f"SeldonDeployment {_name(document)!r} has a shadow named {candidate!r}, expected "
+                "that name to be free for the candidate; rename the shadow"
+            )
+        value = _copied(predictors[_index_of(document, baseline)], candidate)
+        place = {"op": "add", "path": "/spec/predictors/-"}
+    else:
+        index = _index_of(document, standing)
+        if traffic := predictors[index].get("traffic"):
+            raise ManifestError(
+                f"predictor {standing!r} still has {traffic}% of the traffic, expected 0% before "
+                f"it is restarted with another version; shift all traffic to {baseline!r} first"
+            )
+        value = _adopted(document, into=standing, source=baseline)
+        patch.append(_test_name(standing, index))
+        place = {"op": "replace", "path": f"/spec/predictors/{index}"}
+    value["graph"]["modelUri"] = model_uri
+    value["traffic"] = weight
+    return [*patch, {**place, "value": value}]
+
+
+def _copied(predictor: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the predictor under another name, without what names only one."""
+    copy = {**deepcopy(dict(predictor)), "name": name}
+    for field, key in (("annotations", SERVICE_NAME), ("labels", "version")):
+        if key in copy.get(field, {}):
+            del copy[field][key]
+    return copy
+
+
+def _model_uri(predictor: Mapping[str, Any]) -> str:
+    return str(predictor["graph"].get("modelUri") or "no version").rstrip("/")
+
+
+def _adopted(document: Mapping[str, Any], *, into: str, source: str) -> dict[str, Any]:
+    """Return the predictor `into` as it is when it serves what `source` serves."""
+    predictors = _predictors(document)
+    old = predictors[_index_of(document, into)]
+    new = deepcopy(dict(predictors[_index_of(document, source)]))
     _keep(_OWN, old, new)
     for own, pods in zip(
         old.get("componentSpecs", ()), new.get("componentSpecs", ()), strict=False

@@ -14,10 +14,10 @@ from abserve.telemetry.histogram import Histogram
 _REQUESTS = "abserve_requests_total"
 _SECONDS = "abserve_inference_seconds_bucket"
 _FEEDBACK = "abserve_feedback_total"
-_DRIFT = "abserve_drift_psi"
-_DRIFT_ROWS = "abserve_drift_window_rows"
+DRIFT = "abserve_drift_psi"
+DRIFT_ROWS = "abserve_drift_window_rows"
 _INFO = "abserve_model_info"
-_READ = (_REQUESTS, _SECONDS, _FEEDBACK, _DRIFT, _DRIFT_ROWS, _INFO)
+_READ = (_REQUESTS, _SECONDS, _FEEDBACK, DRIFT, DRIFT_ROWS, _INFO)
 # Comments, and samples of other metrics: most of what a replica exposes, and slow to parse.
 _PASSED_OVER = re.compile(rf"(?!(?:{'|'.join(_READ)})\b)[a-zA-Z_:#]")
 
@@ -143,9 +143,9 @@ def read_counts(exposition: str, model: str) -> ReplicaCounts:
                     by_outcome[version][sample.labels["outcome"]] = int(sample.value)
                 elif sample.name == _SECONDS:
                     buckets[version][float(sample.labels["le"])] = sample.value
-                elif sample.name == _DRIFT:
+                elif sample.name == DRIFT:
                     drift[version][sample.labels["feature"]] = sample.value
-                elif sample.name == _DRIFT_ROWS:
+                elif sample.name == DRIFT_ROWS:
                     drift_rows[version] = int(sample.value)
                 elif sample.name == _INFO:
                     served = version

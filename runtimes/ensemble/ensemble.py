@@ -20,8 +20,8 @@ from typing import Any
 
 from mlserver import ModelSettings
 
-from abserve.artifacts import Metadata
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
 from abserve.schema import Schema
 from runtimes.ensemble.combining import mean_prediction, mean_probability, vote
 from runtimes.ensemble.members import open_members

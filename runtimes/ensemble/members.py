@@ -6,8 +6,9 @@ from pathlib import Path
 from mlserver import ModelSettings
 from pydantic import ValidationError
 
-from abserve.artifacts import MODEL_SETTINGS, Metadata
+from abserve.artifacts import MODEL_SETTINGS
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
 from abserve.schema import Feature, Schema
 from runtimes.opened import Estimator
 from runtimes.runtime import Runtime, open_version

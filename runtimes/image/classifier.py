@@ -4,8 +4,9 @@ from pathlib import Path
 
 from mlserver import ModelSettings
 
-from abserve.artifacts import MODEL_ONNX, Metadata
+from abserve.artifacts import MODEL_ONNX
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
 from runtimes.image.pictures import PictureReader
 from runtimes.image.top import TopLabelOutput, TopProbabilityOutput
 from runtimes.onnx_session import OnnxSession

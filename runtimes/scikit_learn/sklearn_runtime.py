@@ -7,13 +7,14 @@ from mlserver import ModelSettings
 from mlserver_sklearn import SKLearnModel
 from mlserver_sklearn.sklearn import WELLKNOWN_MODEL_FILENAMES
 
-from abserve.artifacts import MODEL_SKOPS, Metadata
+from abserve.artifacts import MODEL_SKOPS
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
+from abserve.skops_file import read_estimator
 from runtimes.opened import Parts
 from runtimes.outputs import outputs_of
 from runtimes.runtime import Runtime
 from runtimes.scikit_learn.fitted import FittedClassifier, FittedRegressor
-from runtimes.scikit_learn.skops_file import load_estimator
 from runtimes.tabular.rows import TableReader
 
 _DISTRIBUTION = "scikit-learn"
@@ -45,7 +46,7 @@ class SklearnRuntime(Runtime, SKLearnModel):
         path = folder / MODEL_SKOPS
         schema = metadata.schema_
         fitted = FittedRegressor if schema.classes is None else FittedClassifier
-        estimator = fitted(path, load_estimator(path), schema)
+        estimator = fitted(path, read_estimator(path), schema)
         return Parts(TableReader(schema), estimator, outputs_of(schema))
 
 

@@ -67,7 +67,7 @@ def read_numbers(
             f"input {name!r} has datatype {shorten(datatype)}; expected a numeric one: "
             f"{', '.join((*_FLOATS, *_INTEGERS))}",
         )
-    flat = data if isinstance(data, np.ndarray) else _flatten(name, data, shape)
+    flat = data if isinstance(data, np.ndarray) else flatten(name, data, shape)
     n_expected = shape[0] * len(columns)
     if len(flat) != n_expected:
         raise RefusedError(
@@ -134,7 +134,7 @@ def _from_list(
             tensor.name,
             at,
             columns,
-            _json_name(flat[at]),
+            json_name(flat[at]),
             "a number",
         )
     try:
@@ -145,16 +145,23 @@ def _from_list(
         ) from None
 
 
-def _flatten(name: str, data: Any, shape: Sequence[int]) -> list[Any]:
+def flatten(name: str, data: Any, shape: Sequence[int]) -> list[Any]:
+    """Return the values of a list, row after row if it is nested; they are not looked at.
+
+    Raises
+    ------
+    RefusedError
+        If it is no list, or its rows are not as long as the shape says.
+    """
     if type(data) is not list:
         raise RefusedError(
-            "value", f"the data of input {name!r} is {_json_name(data)}; expected a list"
+            "value", f"the data of input {name!r} is {json_name(data)}; expected a list"
         )
     if not (data and len(shape) > 1 and type(data[0]) is list):
         return data
     for i, row in enumerate(data):
         if type(row) is not list or len(row) != shape[1]:
-            found = f"{len(row)} values" if type(row) is list else _json_name(row)
+            found = f"{len(row)} values" if type(row) is list else json_name(row)
             raise RefusedError(
                 "shape",
                 f"input {name!r} has shape {list(shape)}, but row {i} (from 0) of its nested "
@@ -174,5 +181,6 @@ def _misfit(
     )
 
 
-def _json_name(value: Any) -> str:
+def json_name(value: Any) -> str:
+    """Return what JSON calls a value: "a string"; a number is shown."""
     return _JSON_NAMES.get(type(value), shorten(value))

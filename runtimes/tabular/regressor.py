@@ -4,8 +4,9 @@ from pathlib import Path
 
 from mlserver import ModelSettings
 
-from abserve.artifacts import MODEL_ONNX, Metadata
+from abserve.artifacts import MODEL_ONNX
 from abserve.errors import ArtifactError
+from abserve.metadata import Metadata
 from runtimes.onnx_session import OnnxSession
 from runtimes.opened import Parts
 from runtimes.outputs import outputs_of

@@ -1,9 +1,10 @@
 """Turn the inputs of an inference request into rows, or say exactly why that cannot be done.
 
 Two forms are read: one matrix called ``features``, its columns in the schema's order, or one
-tensor per column in any order. MLServer's own codec takes strings for numbers, cuts floats to
-integers and believes any shape; a classifier would then answer, confidently, about other rows than
-the client meant. So nothing here is guessed or repaired: what does not fit is refused.
+tensor per column in any order, which may hold a category's text in place of its number. MLServer's
+own codec takes strings for numbers, cuts floats to integers and believes any shape; a classifier
+would then answer, confidently, about other rows than the client meant. So nothing here is guessed
+or repaired: what does not fit is refused.
 """
 
 import math
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from abserve.schema import Schema
 from runtimes.inference import Rows, Tensor
+from runtimes.raw_tensors import BYTES
 from runtimes.refusals import RefusedError
+from runtimes.tabular.categories import Categories
 from runtimes.tabular.numbers import read_numbers
 from runtimes.texts import enumerate_names, shorten
 
@@ -36,8 +39,6 @@ class TableReader:
         Names the columns, in order, and says what their values may be.
     """
 
-    content_types = frozenset({"np", "pd"})
-
     def __init__(self, schema: Schema) -> None:
         features = schema.features
         self._columns = schema.feature_names
@@ -49,13 +50,32 @@ class TableReader:
             for index, feature in enumerate(features)
             if feature.outside == "refuse"
         ]
+        self._whole = np.array(
+            [index for index, feature in enumerate(features) if feature.type != "number"], np.intp
+        )
+        self._categories = {
+            feature.name: Categories(feature) for feature in features if feature.categories
+        }
+        self._parameters: dict[str, Any] = {"columns": list(self._columns)}
+        if self._categories:
+            self._parameters["categories"] = {
+                feature.name: list(feature.categories) for feature in features if feature.categories
+            }
+        # What clients call a tensor of texts.
+        texts = {"str"} if self._categories else set()
+        self.content_types = frozenset({"np", "pd", *texts})
 
     def metadata(self) -> list[MetadataTensor]:
-        """Return the matrix as the model's metadata states it, its columns in the parameters."""
-        columns = Parameters(content_type="np", columns=list(self._columns))
+        """Return the matrix as the model's metadata states it.
+
+        Its parameters name the columns, and the categories by the columns that have them.
+        """
         return [
             MetadataTensor(
-                name=MATRIX, datatype="FP32", shape=[-1, self._width], parameters=columns
+                name=MATRIX,
+                datatype="FP32",
+                shape=[-1, self._width],
+                parameters=Parameters(content_type="np", **self._parameters),
             )
         ]
 
@@ -66,7 +86,8 @@ class TableReader:
         ----------
         inputs : sequence of Tensor
             Either one input ``features`` of shape (n_rows, n_columns), or for each column one input
-            of that name, of shape (n_rows, 1) or (n_rows,). Any numeric datatype.
+            of that name, of shape (n_rows, 1) or (n_rows,). Any numeric datatype; for a column with
+            categories also BYTES.
 
         Returns
         -------
@@ -85,7 +106,21 @@ class TableReader:
             rows = self._read_columns(inputs)
         for index, feature in self._bounded:
             _check_bounds(rows[:, index], feature.name, feature.minimum, feature.maximum)
+        # What is missing is NaN, which is no fraction, but is looked at more closely.
+        if len(self._whole) and (rows.take(self._whole, axis=1) % 1).any():
+            self._check_whole(rows)
         return rows
+
+    def _check_whole(self, rows: Rows) -> None:
+        fractional = rows[:, self._whole] % 1 > 0
+        if fractional.any():
+            row, position = divmod(int(np.argmax(fractional)), len(self._whole))
+            index = self._whole[position]
+            raise RefusedError(
+                "value",
+                f"column {self._columns[index]!r} is {_shown(rows[row, index])} in row {row} "
+                "(from 0); expected a whole number",
+            )
 
     def _read_matrix(self, tensor: Tensor) -> Rows:
         shape = tensor.shape
@@ -95,6 +130,8 @@ class TableReader:
                 f"input {MATRIX!r} has shape {shorten(list(shape))}; expected [n, {self._width}], "
                 f"its columns being {enumerate_names(self._columns)}",
             )
+        if not 0 < shape[0] <= MAX_ROWS:
+            raise _wrong_n_rows(tensor)
         return self._read_numbers(tensor, self._columns, self._may_miss)
 
     def _read_columns(self, inputs: Sequence[Tensor]) -> Rows:
@@ -140,26 +177,32 @@ class TableReader:
                 "shape",
                 f"input {column!r} has shape {shorten(list(shape))}; expected [n, 1] or [n]",
             )
+        if not 0 < shape[0] <= MAX_ROWS:
+            raise _wrong_n_rows(tensor)
+        if tensor.datatype == BYTES and column in self._categories:
+            return self._categories[column].read(tensor)
         return self._read_numbers(tensor, (column,), may_miss)
 
     def _read_numbers(
         self, tensor: Tensor, columns: Sequence[str], may_miss: NDArray[np.bool_]
     ) -> Rows:
-        n_rows = tensor.shape[0]
-        if n_rows < 1:
-            raise RefusedError(
-                "rows",
-                f"input {tensor.name!r} has shape {shorten(list(tensor.shape))}; "
-                "expected at least one row",
-            )
-        if n_rows > MAX_ROWS:
-            raise RefusedError(
-                "rows",
-                f"input {tensor.name!r} has {shorten(n_rows)} rows; a request may have at most "
-                f"{MAX_ROWS}, so send it in parts",
-                _TOO_LARGE,
-            )
         return read_numbers(tensor, columns, may_miss if self._any_may_miss else None)
+
+
+def _wrong_n_rows(tensor: Tensor) -> RefusedError:
+    n_rows = tensor.shape[0]
+    if n_rows < 1:
+        return RefusedError(
+            "rows",
+            f"input {tensor.name!r} has shape {shorten(list(tensor.shape))}; "
+            "expected at least one row",
+        )
+    return RefusedError(
+        "rows",
+        f"input {tensor.name!r} has {shorten(n_rows)} rows; a request may have at most "
+        f"{MAX_ROWS}, so send it in parts",
+        _TOO_LARGE,
+    )
 
 
 def _check_bounds(values: Rows, column: str, minimum: float | None, maximum: float | None) -> None:

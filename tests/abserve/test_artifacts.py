@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from abserve.artifacts import Distribution, Metadata, Parity, read_metadata, seal, to_json, verify
+from abserve.artifacts import read_metadata, seal, to_json, verify
 from abserve.errors import ArtifactError
+from abserve.metadata import Distribution, Metadata, Parity
 from abserve.schema import Feature, Schema
 
 METADATA = Metadata(
@@ -23,7 +24,7 @@ METADATA = Metadata(
     n_fitted=105,
     n_held_out=45,
     evaluation={"accuracy": 0.9},
-    parity=Parity(n_rows=45, n_different_labels=0, largest_probability_difference=1e-8),
+    parity=Parity(n_rows=45, n_different_labels=0, largest_difference=1e-8),
     schema=Schema(features=(Feature(name="width_cm"),), classes=("a", "b")),
 )
 

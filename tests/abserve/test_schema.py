@@ -39,7 +39,9 @@ def test_a_column_has_a_plain_name(name: str) -> None:
 
 @pytest.mark.parametrize("maximum", [0.5, 0.25])
 def test_bounds_that_leave_no_room_are_refused(maximum: float) -> None:
-    with pytest.raises(ValidationError, match=rf"minimum 0\.5 is not below maximum {maximum}"):
+    with pytest.raises(
+        ValidationError, match=rf"minimum\n  is 0\.5; expected less than maximum, {maximum}"
+    ):
         Feature(name="a", minimum=0.5, maximum=maximum)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -16,10 +17,27 @@ from cryptography.hazmat.primitives.serialization import (
 
 from abserve.artifacts import seal, verify
 from abserve.errors import ArtifactError
+from abserve.keys import new_private_key, read_private_key, read_public_keys
 from abserve.repository import Repository
-from abserve.signatures import public_key_from_environment, signed, verify_signature
+from abserve.signatures import (
+    private_key_from_environment,
+    public_key_from_environment,
+    signed,
+    verify_signature,
+)
+from tests.abserve.tampering import flip, seal_anew, sign_anew, write
 
-SEALED = seal({"model.onnx": b"model", "model-settings.json": b"{}", "metadata.json": b'{"a": 1}'})
+SEALED = seal(
+    {
+        "model.onnx": b"model",
+        "model.skops": b"pipeline",
+        "model-settings.json": b"{}",
+        "settings.json": b'{"debug": false}',
+        "metadata.json": b'{"a": 1}',
+        "card.html": b"<!doctype html>",
+    }
+)
+ALL = [*SEALED, "signature.json"]
 STOCK_TOOL = Path(sys.executable).with_name("model_signing")
 
 
@@ -39,13 +57,6 @@ def _public_pem(
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
 ) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
 
 
 def _stock_tool(verb: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +88,7 @@ def files(ours: KeyPair) -> dict[str, bytes]:
 @pytest.fixture
 def folder(tmp_path: Path, files: dict[str, bytes]) -> Path:
     """The folder of a version that we signed."""
-    return _write(tmp_path / "v1", files)
+    return write(tmp_path / "v1", files)
 
 
 def test_files_in_folders_are_signed_too(tmp_path: Path) -> None:
@@ -103,7 +114,7 @@ def test_a_signed_version_is_accepted(folder: Path, ours: KeyPair) -> None:
 @pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
 def test_longer_keys_sign_as_well(tmp_path: Path, curve: ec.EllipticCurve) -> None:
     keys = KeyPair(tmp_path, curve)
-    verify_signature(_write(tmp_path / "v1", signed(SEALED, keys.private)), keys.public)
+    verify_signature(write(tmp_path / "v1", signed(SEALED, keys.private)), keys.public)
 
 
 def test_a_folder_may_be_reached_through_a_link(folder: Path, ours: KeyPair) -> None:
@@ -115,8 +126,11 @@ def test_a_folder_may_be_reached_through_a_link(folder: Path, ours: KeyPair) -> 
 def test_the_signature_stands_in_front_of_the_checksums(files: dict[str, bytes]) -> None:
     assert list(files) == [
         "model.onnx",
+        "model.skops",
         "model-settings.json",
+        "settings.json",
         "metadata.json",
+        "card.html",
         "signature.json",
         "checksums.json",
     ]
@@ -137,7 +151,7 @@ def test_a_signed_version_can_be_published(
 def test_checksums_hold_for_a_version_that_was_signed_later(
     tmp_path: Path, files: dict[str, bytes]
 ) -> None:
-    folder = _write(tmp_path / "v1", SEALED)
+    folder = write(tmp_path / "v1", SEALED)
     verify(folder)
     (folder / "signature.json").write_bytes(files["signature.json"])
     verify(folder)
@@ -161,21 +175,38 @@ def test_files_are_signed_once(files: dict[str, bytes], ours: KeyPair) -> None:
         signed(files, ours.private)
 
 
-@pytest.mark.parametrize("name", SEALED)
-def test_one_flipped_bit_in_any_file_is_noticed(folder: Path, ours: KeyPair, name: str) -> None:
-    content = (folder / name).read_bytes()
-    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+@pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", ALL)
+def test_one_flipped_bit_in_any_file_is_noticed(
+    folder: Path, ours: KeyPair, name: str, position: float
+) -> None:
+    flip(folder, name, position)
     with pytest.raises(ArtifactError):
         verify_signature(folder, ours.public)
 
 
-def test_a_changed_file_is_named(folder: Path, ours: KeyPair) -> None:
-    (folder / "model.onnx").write_bytes(b"Model")
-    with pytest.raises(ArtifactError, match=r"model\.onnx has SHA-256 .*: copy it again"):
+@pytest.mark.parametrize("per_cent", range(0, 100, 4))
+def test_one_flipped_bit_anywhere_in_a_signature_is_noticed(
+    folder: Path, ours: KeyPair, per_cent: int
+) -> None:
+    flip(folder, "signature.json", per_cent / 100)
+    with pytest.raises(ArtifactError, match=r"signature\.json is no signature made with"):
         verify_signature(folder, ours.public)
 
 
-@pytest.mark.parametrize("name", SEALED)
+def test_bits_that_base64_does_not_read_are_noticed_too(tmp_path: Path, ours: KeyPair) -> None:
+    files = signed(
+        seal({"model.onnx": b"x", "metadata.json": b"x", "card.html": b"x"}), ours.private
+    )
+    # The end of a JSON object, and two bits more.
+    assert files["signature.json"].count(b'Cn0="') == 1
+    files["signature.json"] = files["signature.json"].replace(b'Cn0="', b'Cn1="')
+    folder = write(tmp_path / "v1", files)
+    with pytest.raises(ArtifactError, match="its base64 is not as it was written"):
+        verify_signature(folder, ours.public)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_missing_file_is_named(folder: Path, ours: KeyPair, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ArtifactError, match=name):
@@ -201,11 +232,16 @@ def test_a_file_that_was_added_is_named(folder: Path, ours: KeyPair, name: str) 
         verify_signature(folder, ours.public)
 
 
-def test_new_checksums_do_not_make_up_for_new_files(folder: Path, ours: KeyPair) -> None:
-    forged = seal({**SEALED, "model.onnx": b"theirs"} | {"module.py": b"import os"})
-    del forged["checksums.json"]
-    for name, content in seal(forged).items():
-        (folder / name).write_bytes(content)
+@pytest.mark.parametrize("name", ["below", ".git", "below/again", "below/.hidden"])
+def test_an_empty_folder_that_was_added_is_refused(folder: Path, ours: KeyPair, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(ArtifactError, match=f"{name} is an empty folder; a signed version holds"):
+        verify_signature(folder, ours.public)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "metadata.json", "module.py"])
+def test_new_checksums_do_not_make_up_for_new_files(folder: Path, ours: KeyPair, name: str) -> None:
+    seal_anew(folder, {name: b"theirs"})
     verify(folder)
     with pytest.raises(ArtifactError, match="or somebody replaced files and checksums"):
         verify_signature(folder, ours.public)
@@ -231,6 +267,55 @@ def test_a_signature_made_with_another_key_is_refused(folder: Path, theirs: KeyP
         verify_signature(folder, theirs.public)
 
 
+def test_a_version_that_somebody_else_signed_anew_is_refused(folder: Path, ours: KeyPair) -> None:
+    sign_anew(folder, new_private_key())
+    with pytest.raises(ArtifactError, match=r"no signature made with the .* \(.*Key mismatch"):
+        verify_signature(folder, ours.public)
+
+
+def test_it_is_told_which_key_has_signed(folder: Path, ours: KeyPair) -> None:
+    assert verify_signature(folder, ours.public) == read_private_key(ours.private).public
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_each_of_several_keys_is_as_good_as_another(
+    tmp_path: Path, folder: Path, ours: KeyPair, theirs: KeyPair, ours_first: bool
+) -> None:
+    both = tmp_path / "both.pem"
+    pair = [ours.public.read_bytes(), theirs.public.read_bytes()]
+    both.write_bytes(b"since May:\n".join(pair if ours_first else pair[::-1]))
+    assert verify_signature(folder, both) == read_public_keys(ours.public)[0]
+    sign_anew(folder, read_private_key(theirs.private))
+    assert verify_signature(folder, both) == read_public_keys(theirs.public)[0]
+
+
+def test_none_of_several_keys_is_none(tmp_path: Path, folder: Path, theirs: KeyPair) -> None:
+    several = tmp_path / "several.pem"
+    several.write_bytes(theirs.public.read_bytes() + new_private_key().public.pem)
+    with pytest.raises(ArtifactError, match=r"several\.pem \(ValueError: Key mismatch: [^;]*\); "):
+        verify_signature(folder, several)
+
+
+def test_several_keys_do_not_hide_that_a_file_was_changed(
+    tmp_path: Path, folder: Path, ours: KeyPair, theirs: KeyPair
+) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(ours.public.read_bytes() + theirs.public.read_bytes())
+    seal_anew(folder, {"model.onnx": b"theirs"})
+    with pytest.raises(ArtifactError, match=r"is not what was signed, though its checksums"):
+        verify_signature(folder, both)
+
+
+def test_what_nobody_published_may_be_signed_as_well(tmp_path: Path, ours: KeyPair) -> None:
+    folder = write(tmp_path / "v1", {"model.joblib": b"pickled"})
+    options = ("--no-ignore-git-paths", "--private_key", str(ours.private))
+    assert _stock_tool("sign", folder, *options).returncode == 0
+    verify_signature(folder, ours.public)
+    flip(folder, "model.joblib")
+    with pytest.raises(ArtifactError, match=r"not what was signed, and holds no checksums\.json"):
+        verify_signature(folder, ours.public)
+
+
 def test_a_signature_that_names_another_key_than_made_it_is_refused(
     tmp_path: Path, files: dict[str, bytes], ours: KeyPair, theirs: KeyPair
 ) -> None:
@@ -239,7 +324,7 @@ def test_a_signature_that_names_another_key_than_made_it_is_refused(
     bundle["verificationMaterial"] = json.loads(files["signature.json"])["verificationMaterial"]
     forged["signature.json"] = json.dumps(bundle).encode()
     with pytest.raises(ArtifactError, match=r"no signature made with .* \(InvalidSignature\)"):
-        verify_signature(_write(tmp_path / "v1", forged), ours.public)
+        verify_signature(write(tmp_path / "v1", forged), ours.public)
 
 
 def test_a_signature_that_names_no_key_still_has_to_be_ours(
@@ -250,7 +335,7 @@ def test_a_signature_that_names_no_key_still_has_to_be_ours(
     del bundle["verificationMaterial"]["publicKey"]["hint"]
     forged["signature.json"] = json.dumps(bundle).encode()
     with pytest.raises(ArtifactError, match=r"no signature made with .* \(InvalidSignature\)"):
-        verify_signature(_write(tmp_path / "v1", forged), ours.public)
+        verify_signature(write(tmp_path / "v1", forged), ours.public)
 
 
 def test_what_was_signed_cannot_be_rewritten(
@@ -417,7 +502,7 @@ def test_the_stock_tool_refuses_a_file_that_was_added(
 
 
 def test_we_verify_what_the_stock_tool_signs(tmp_path: Path, ours: KeyPair) -> None:
-    folder = _write(tmp_path / "v1", SEALED)
+    folder = write(tmp_path / "v1", SEALED)
     options = ("--no-ignore-git-paths", "--private_key", str(ours.private))
     assert _stock_tool("sign", folder, *options).returncode == 0
     verify_signature(folder, ours.public)
@@ -428,7 +513,7 @@ def test_we_verify_what_the_stock_tool_signs(tmp_path: Path, ours: KeyPair) -> N
 def test_what_the_stock_tool_leaves_out_by_itself_is_not_left_out_here(
     tmp_path: Path, ours: KeyPair, name: str
 ) -> None:
-    folder = _write(tmp_path / "v1", SEALED)
+    folder = write(tmp_path / "v1", SEALED)
     assert _stock_tool("sign", folder, "--private_key", str(ours.private)).returncode == 0
     verify_signature(folder, ours.public)
     (folder / name).parent.mkdir(exist_ok=True)
@@ -438,7 +523,7 @@ def test_what_the_stock_tool_leaves_out_by_itself_is_not_left_out_here(
 
 
 def test_no_file_can_be_signed_away(tmp_path: Path, ours: KeyPair) -> None:
-    folder = _write(tmp_path / "v1", SEALED)
+    folder = write(tmp_path / "v1", SEALED)
     options = ("--ignore-paths", "model.onnx", "--private_key", str(ours.private))
     assert _stock_tool("sign", folder, *options).returncode == 0
     with pytest.raises(ArtifactError, match="is not what was signed"):
@@ -462,3 +547,69 @@ def test_a_key_that_is_configured_must_be_there(
     monkeypatch.setenv("ABSERVE_PUBLIC_KEY", given)
     with pytest.raises(ArtifactError, match=f"is '{given}', which is no file; name the PEM"):
         public_key_from_environment()
+
+
+@pytest.fixture
+def no_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ABSERVE_PRIVATE_KEY", raising=False)
+    monkeypatch.delenv("ABSERVE_PRIVATE_KEY_PEM", raising=False)
+
+
+@pytest.mark.usefixtures("no_private_key")
+def test_nothing_is_signed_unless_a_key_is_configured() -> None:
+    assert private_key_from_environment() is None
+
+
+@pytest.mark.usefixtures("no_private_key")
+def test_the_environment_names_the_private_key(
+    folder: Path, ours: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY", str(ours.private))
+    key = private_key_from_environment()
+    assert key == read_private_key(ours.private)
+
+
+@pytest.mark.usefixtures("no_private_key")
+def test_the_environment_holds_the_private_key(
+    tmp_path: Path, ours: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY_PEM", ours.private.read_text())
+    key = private_key_from_environment()
+    assert key is not None
+    verify_signature(write(tmp_path / "v1", signed(SEALED, key)), ours.public)
+
+
+@pytest.mark.usefixtures("no_private_key")
+def test_two_private_keys_are_one_too_many(ours: KeyPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY", str(ours.private))
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY_PEM", ours.private.read_text())
+    with pytest.raises(ArtifactError, match="ABSERVE_PRIVATE_KEY_PEM are both set; set the one"):
+        private_key_from_environment()
+
+
+@pytest.mark.usefixtures("no_private_key")
+@pytest.mark.parametrize("given", ["", "/nowhere/private.pem", "/usr"])
+def test_a_private_key_that_is_configured_must_be_there(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY", given)
+    with pytest.raises(ArtifactError, match=f"is '{given}', which is no file; name the PEM"):
+        private_key_from_environment()
+
+
+@pytest.mark.usefixtures("no_private_key")
+@pytest.mark.parametrize("given", ["", "secret", "-----BEGIN PRIVATE KEY-----\nsecret\n"])
+def test_a_text_that_is_no_private_key_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("ABSERVE_PRIVATE_KEY_PEM", given)
+    with pytest.raises(ArtifactError, match=r"^ABSERVE_PRIVATE_KEY_PEM is no private key") as told:
+        private_key_from_environment()
+    assert "secret" not in str(told.value)
+
+
+def test_signing_and_verifying_leave_no_file_open(folder: Path, ours: KeyPair) -> None:
+    before = psutil.Process().num_fds()
+    signed(SEALED, ours.private)
+    verify_signature(folder, ours.public)
+    assert psutil.Process().num_fds() == before

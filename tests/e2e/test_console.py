@@ -1,8 +1,6 @@
 """The web console in a real browser, over a real cluster, as its users see it."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +10,11 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from abserve.cli.traffic import Traffic
 from abserve.cluster import Home
+from tests.e2e.browser import FAINT, NAMELESS, running_chromium
 from tests.e2e.local_cluster import BIN, ROOT, LocalCluster
 
 pytestmark = pytest.mark.e2e
@@ -27,57 +26,11 @@ N_REQUESTS = 300
 LOOKS_MILLISECONDS = 15_000
 CHANGE_MILLISECONDS = 90_000
 
-# Returns the buttons, links and fields without a name for screen readers.
-_NAMELESS = """() => [...document.querySelectorAll(
-    "button, a, input, summary, [tabindex='0'], [role=slider], [role=region]")]
-  .filter((each) => each.checkVisibility())
-  .filter((each) => {
-    const referred = (each.getAttribute("aria-labelledby") ?? "").split(" ")
-      .map((id) => id && document.getElementById(id)?.textContent).join("");
-    const label = each.labels?.[0]?.textContent;
-    return !(each.ariaLabel || referred || label || each.textContent)?.trim();
-  })
-  .map((each) => each.outerHTML.slice(0, 200))"""
-
-# Returns the texts whose colour is too near to what they stand on (WCAG 2.2, 1.4.3 AA).
-_FAINT = """() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const rgb = (colour, under) => {
-    canvas.fillStyle = `rgb(${under.join(" ")})`; canvas.fillRect(0, 0, 1, 1);
-    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3)];
-  };
-  const light = (channels) => channels
-    .map((each) => each / 255)
-    .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, each, i) => sum + each * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => element
-    ? rgb(getComputedStyle(element).backgroundColor, behind(element.parentElement))
-    : [255, 255, 255];
-  return [...document.querySelectorAll("body *")]
-    .filter((each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .filter((each) => each.checkVisibility() && !each.closest(".unseen, :disabled"))
-    .map((each) => {
-      const under = behind(each);
-      const [a, b] = [light(rgb(getComputedStyle(each).color, under)), light(under)];
-      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), each.textContent.slice(0, 60)];
-    })
-    .filter(([contrast]) => contrast < 4.5);
-}"""
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        message = "Chromium is not installed; 'apt-get install chromium' does it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -323,8 +276,8 @@ def test_the_page_can_be_read_and_used_by_everyone(
     page.set_viewport_size({"width": width, "height": 800})
     expect(page.get_by_text(f"Of {N_REQUESTS} requests")).to_be_visible(timeout=LOOKS_MILLISECONDS)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate(_NAMELESS) == []
-    assert page.evaluate(_FAINT) == []
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(FAINT) == []
     levels = page.evaluate(
         "[...document.querySelectorAll('h1, h2, h3')].map((each) => each.tagName)"
     )
@@ -335,8 +288,8 @@ def test_the_page_can_be_read_and_used_by_everyone(
     assert page.evaluate("document.documentElement.lang") == "en"
     page.get_by_role("button", name="Set weights").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate(_NAMELESS) == []
-    assert page.evaluate(_FAINT) == []
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(FAINT) == []
 
 
 def test_an_empty_namespace_says_what_to_type(

@@ -16,7 +16,8 @@ from abserve.analysis.counting import Variants, count_guardrails
 from abserve.analysis.experiment_file import Primary
 from abserve.errors import LostCountsError, TelemetryError
 from abserve.rollout.collecting import collect_span, edge_after
-from abserve.rollout.prometheus import Access, PrometheusHistory
+from abserve.rollout.prometheus import PrometheusHistory
+from abserve.rollout.prometheus_api import Access
 from abserve.slots import slot_of
 from tests.e2e.debian import needs
 from tests.e2e.local_cluster import wait_until

@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from abserve.artifacts import (
-    METADATA,
-    MODEL_ONNX,
-    MODEL_SETTINGS,
-    seal,
-)
+from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SETTINGS, seal
 from tests.runtimes.skops_versions import skops_files
 from tests.runtimes.versions import CLASSES, COLUMNS, change_json, version_files
 

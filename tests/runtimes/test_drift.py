@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from abserve.artifacts import Distribution
+from abserve.metadata import Distribution
 from runtimes.drift import MIN_ROWS, WINDOW_ROWS, Drift, Window, population_stability_index
 
 TENTHS = (0.1,) * 10

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from abserve.artifacts import Distribution
+from abserve.metadata import Distribution
 from abserve.schema import Feature, Schema
 from abserve.slots import N_SLOTS, PERIODS_SECONDS
 from runtimes.exposition import Families

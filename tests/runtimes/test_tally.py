@@ -5,7 +5,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from abserve.artifacts import Distribution
+from abserve.metadata import Distribution
 from abserve.schema import Feature, Schema
 from runtimes.inference import Classified, Rows
 from runtimes.tally import MAX_PENDING_REQUESTS, Buckets, Counts, Tally

@@ -76,7 +76,7 @@ def version_files(
         "parity": {
             "n_rows": 0,
             "n_different_labels": 0,
-            "largest_probability_difference": 0.0,
+            "largest_difference": 0.0,
         },
         "schema": {"features": [{"name": name} for name in columns], "classes": classes},
     }

@@ -4,7 +4,10 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from abserve.repository import Repository
-from training import Definition, data, fit, read_definition
+from training import Definition, fit, read_definition
+from training.dataset import Parts
+from training.sources import load
+from training.splitting import split
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,22 +28,24 @@ def iris_yaml() -> str:
 
 
 @pytest.fixture
-def parts(definition: Definition) -> data.Parts:
-    return data.split(data.load(definition.data), definition.split)
+def parts(definition: Definition) -> Parts:
+    return split(load(definition, lambda _: None), definition.split)
 
 
 @pytest.fixture
-def tree(definition: Definition, parts: data.Parts) -> Pipeline:
-    pipeline = fit.build(definition.estimator("v1"), seed=7)
-    fit.fit(pipeline, parts.fitted_rows, parts.fitted_classes)
-    return pipeline
+def tree(definition: Definition, parts: Parts) -> Pipeline:
+    return _fitted(definition, "v1", parts)
 
 
 @pytest.fixture
-def logistic(definition: Definition, parts: data.Parts) -> Pipeline:
-    pipeline = fit.build(definition.estimator("v2"), seed=7)
-    fit.fit(pipeline, parts.fitted_rows, parts.fitted_classes)
-    return pipeline
+def logistic(definition: Definition, parts: Parts) -> Pipeline:
+    return _fitted(definition, "v2", parts)
+
+
+def _fitted(definition: Definition, version: str, parts: Parts) -> Pipeline:
+    described = definition.estimator(version)
+    pipeline = fit.build(described, definition.inputs, seed=7)
+    return fit.fit(pipeline, parts, described, seed=7, report=lambda _: None).pipeline
 
 
 @pytest.fixture

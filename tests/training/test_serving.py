@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlserver.settings import ModelSettings, Settings
 
-from abserve.errors import DefinitionError
-from abserve.schema import Feature, Schema
-from training.serving import read_serving
+from abserve.errors import DefinitionError, TrainingError
+from abserve.schema import Feature, Picture, Schema
+from training.serving import Serving, read_serving
 
 SCHEMA = Schema(features=(Feature(name="a"), Feature(name="b")), classes=("x", "y", "z"))
 IRIS = {"name": "iris", "implementation": "runtimes.tabular.TabularClassifier"}
@@ -19,7 +20,7 @@ def folder_of(tmp_path: Path, iris: object, settings: object = None) -> Path:
 
 
 def test_training_adds_what_only_the_version_knows(settings_folder: Path) -> None:
-    files = read_serving(settings_folder, "iris").complete("v2", SCHEMA)
+    files = read_serving(settings_folder, "iris").complete("v2", SCHEMA, "onnx")
     assert json.loads(files["model-settings.json"]) == {
         "name": "iris",
         "implementation": "runtimes.tabular.TabularClassifier",
@@ -35,7 +36,7 @@ def test_training_adds_what_only_the_version_knows(settings_folder: Path) -> Non
 
 
 def test_mlserver_knows_every_field_we_write(settings_folder: Path) -> None:
-    files = read_serving(settings_folder, "iris").complete("v2", SCHEMA)
+    files = read_serving(settings_folder, "iris").complete("v2", SCHEMA, "onnx")
     written = json.loads(files["model-settings.json"])
     assert written.keys() <= ModelSettings.model_fields.keys() | {"implementation"}
     read = ModelSettings.model_validate(written)
@@ -45,7 +46,7 @@ def test_mlserver_knows_every_field_we_write(settings_folder: Path) -> None:
 
 
 def test_the_settings_close_what_mlserver_leaves_open(settings_folder: Path) -> None:
-    files = read_serving(settings_folder, "iris").complete("v1", SCHEMA)
+    files = read_serving(settings_folder, "iris").complete("v1", SCHEMA, "onnx")
     settings = Settings(**json.loads(files["settings.json"]))
     assert settings.debug is False
     assert settings.parallel_workers == 0
@@ -60,7 +61,7 @@ def test_ports_and_hosts_are_left_to_the_operator(settings_folder: Path) -> None
 
 def test_batching_and_what_a_runtime_is_told_are_kept(tmp_path: Path) -> None:
     given = {**IRIS, "parameters": {"extra": {"threshold": 0.5}}}
-    files = read_serving(folder_of(tmp_path, given), "iris").complete("v1", SCHEMA)
+    files = read_serving(folder_of(tmp_path, given), "iris").complete("v1", SCHEMA, "onnx")
     completed = json.loads(files["model-settings.json"])
     assert completed["parameters"] == {
         "extra": {"threshold": 0.5},
@@ -71,7 +72,7 @@ def test_batching_and_what_a_runtime_is_told_are_kept(tmp_path: Path) -> None:
 
 def test_the_files_are_the_same_every_time(settings_folder: Path) -> None:
     serving = read_serving(settings_folder, "iris")
-    assert serving.complete("v1", SCHEMA) == serving.complete("v1", SCHEMA)
+    assert serving.complete("v1", SCHEMA, "onnx") == serving.complete("v1", SCHEMA, "onnx")
 
 
 def test_settings_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -128,9 +129,109 @@ def test_a_json_list_is_no_object(tmp_path: Path) -> None:
         read_serving(folder_of(tmp_path, [IRIS]), "iris")
 
 
-def test_a_regressor_has_one_output(settings_folder: Path) -> None:
-    schema = Schema(features=SCHEMA.features)
-    written = json.loads(
-        read_serving(settings_folder, "iris").complete("v1", schema)["model-settings.json"]
+REGRESSOR = Schema(features=SCHEMA.features)
+PIXELS = Schema(
+    features=tuple(Feature(name=f"pixel_{n}") for n in range(4)),
+    classes=tuple("abcdefg"),
+    picture=Picture(width=2, height=2, channels="grey"),
+)
+TABULAR = "runtimes.tabular.TabularClassifier"
+IMAGE = "runtimes.image.ImageClassifier"
+
+
+def serving_of(tmp_path: Path, implementation: str, **given: object) -> Serving:
+    settings = {"name": "iris", "implementation": implementation, **given}
+    return read_serving(folder_of(tmp_path, settings), "iris")
+
+
+def written(files: dict[str, bytes]) -> dict[str, Any]:
+    return json.loads(files["model-settings.json"])
+
+
+def test_a_regressor_has_one_output(tmp_path: Path) -> None:
+    serving = serving_of(tmp_path, "runtimes.tabular.TabularRegressor")
+    assert written(serving.complete("v1", REGRESSOR, "onnx"))["outputs"] == [
+        {"name": "prediction", "datatype": "FP32", "shape": [-1, 1]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("implementation", "schema"),
+    [(TABULAR, SCHEMA), ("runtimes.tabular.TabularRegressor", REGRESSOR)],
+)
+def test_what_onnx_cannot_express_is_served_by_the_scikit_learn_runtime(
+    tmp_path: Path, implementation: str, schema: Schema
+) -> None:
+    extra = {"parameters": {"extra": {"threshold": 0.5}}}
+    settings = written(
+        serving_of(tmp_path, implementation, **extra).complete("v1", schema, "skops")
     )
-    assert written["outputs"] == [{"name": "prediction", "datatype": "FP32", "shape": [-1, 1]}]
+    assert settings["implementation"] == "runtimes.scikit_learn.SklearnRuntime"
+    assert settings["platform"] == "scikit-learn_skops"
+    assert settings["parameters"] == {
+        "extra": {"threshold": 0.5},
+        "uri": "./model.skops",
+        "version": "v1",
+    }
+
+
+@pytest.mark.parametrize("implementation", [IMAGE, "shop.runtimes.Churn"])
+def test_a_runtime_that_nothing_can_take_the_place_of_needs_onnx(
+    tmp_path: Path, implementation: str
+) -> None:
+    with pytest.raises(
+        TrainingError, match=rf"ONNX cannot express this estimator, and {implementation}, which"
+    ):
+        serving_of(tmp_path, implementation).complete("v1", PIXELS, "skops")
+
+
+def test_a_picture_is_one_input_and_its_best_classes_are_outputs(tmp_path: Path) -> None:
+    settings = written(serving_of(tmp_path, IMAGE).complete("v1", PIXELS, "onnx"))
+    assert settings["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}]
+    assert {each["name"]: each["shape"] for each in settings["outputs"]} == {
+        "label": [-1, 1],
+        "class_index": [-1, 1],
+        "probability": [-1, 7],
+        "top_label": [-1, 5],
+        "top_probability": [-1, 5],
+    }
+
+
+def test_the_settings_say_how_many_of_the_best_classes(tmp_path: Path) -> None:
+    serving = serving_of(tmp_path, IMAGE, parameters={"extra": {"top_k": 2}})
+    outputs = written(serving.complete("v1", PIXELS, "onnx"))["outputs"]
+    assert outputs[-1] == {"name": "top_probability", "datatype": "FP32", "shape": [-1, 2]}
+
+
+def test_pixels_may_be_served_as_columns(tmp_path: Path) -> None:
+    settings = written(serving_of(tmp_path, TABULAR).complete("v1", PIXELS, "onnx"))
+    assert settings["inputs"] == [{"name": "features", "datatype": "FP64", "shape": [-1, 4]}]
+    assert len(settings["outputs"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("implementation", "schema", "message"),
+    [
+        (TABULAR, REGRESSOR, "does not serve a regressor; name runtimes.tabular.TabularRegressor"),
+        ("runtimes.tabular.TabularRegressor", SCHEMA, f"a classifier of columns; name {TABULAR}"),
+        (IMAGE, SCHEMA, f"does not serve a classifier of columns; name {TABULAR}"),
+        (
+            "runtimes.tabular.TabularRegressor",
+            PIXELS,
+            f"a classifier of pictures; name {TABULAR} or {IMAGE}",
+        ),
+        ("runtimes.scikit_learn.SklearnRuntime", SCHEMA, "which training itself puts where ONNX"),
+    ],
+)
+def test_a_runtime_for_another_kind_of_model_is_refused(
+    tmp_path: Path, implementation: str, schema: Schema, message: str
+) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        serving_of(tmp_path, implementation).check(schema)
+
+
+def test_a_runtime_of_others_is_taken_at_its_word(tmp_path: Path) -> None:
+    serving = serving_of(tmp_path, "shop.runtimes.Churn")
+    assert (
+        written(serving.complete("v1", SCHEMA, "onnx"))["implementation"] == "shop.runtimes.Churn"
+    )

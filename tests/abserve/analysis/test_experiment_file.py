@@ -10,31 +10,34 @@ import yaml
 from jsonschema import Draft7Validator
 
 from abserve.analysis import experiment_file
-from abserve.analysis.experiment_file import Experiment, schema_text
+from abserve.analysis.experiment_file import Experiment
 from abserve.analysis.reading import read_experiment
+from abserve.stated.base import schema_text
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "manifests/base/iris/experiment.yaml"
 SCHEMA = resources.files("abserve.analysis") / "experiment.schema.json"
 
 HOW = (
-    "write it anew: python -c 'from abserve.analysis.experiment_file import schema_text; "
-    'print(schema_text(), end="")\' > abserve/analysis/experiment.schema.json'
+    "write it anew: python -c 'from abserve.analysis import Experiment; from abserve.stated.base "
+    'import schema_text; print(schema_text(Experiment), end="")\' '
+    "> abserve/analysis/experiment.schema.json"
 )
 
 
 def faults(content: dict[str, Any]) -> list[str]:
     return [
-        each.message for each in Draft7Validator(json.loads(schema_text())).iter_errors(content)
+        each.message
+        for each in Draft7Validator(json.loads(schema_text(Experiment))).iter_errors(content)
     ]
 
 
 def test_the_shipped_schema_is_that_of_the_model() -> None:
-    assert SCHEMA.read_text() == schema_text(), HOW
+    assert SCHEMA.read_text() == schema_text(Experiment), HOW
 
 
 def test_the_schema_is_one_and_takes_the_example() -> None:
-    Draft7Validator.check_schema(json.loads(schema_text()))
+    Draft7Validator.check_schema(json.loads(schema_text(Experiment)))
     assert faults(yaml.safe_load(EXAMPLE.read_text())) == []
 
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abserve.analysis import reading
-from abserve.analysis.document import MOST_BYTES
 from abserve.analysis.experiment_file import Experiment, Latency, UnitHeader
-from abserve.analysis.reading import read_experiment
+from abserve.analysis.reading import EXPERIMENT_FILE, read_experiment
 from abserve.errors import ExperimentError
 
 TEXT = """\
@@ -116,7 +115,7 @@ def test_a_few_lines_cannot_stand_for_millions_of_values() -> None:
 
 
 def test_a_long_file_is_refused() -> None:
-    assert "longer than 65536 bytes" in mistakes("#" * (MOST_BYTES + 1))[0]
+    assert "longer than 65536 bytes" in mistakes("#" * (EXPERIMENT_FILE.most_bytes + 1))[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import re
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -21,39 +20,9 @@ from tests.abserve.analysis.values import (
     observed,
     repeated,
 )
+from tests.html_page import Page
 
 NASTY = "<script>alert('\"&')</script>"
-# Elements that HTML ends by itself, and those of SVG that matplotlib ends at once.
-ENDLESS = {"meta"}
-
-
-class Page(HTMLParser):
-    """What a browser would find: every element with its attributes, in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ENDLESS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def asked(n_blocks: int = 12) -> Comparison:
@@ -76,32 +45,12 @@ def test_a_page_names_what_it_is_of_and_says_what_follows() -> None:
 
 
 def test_a_page_is_whole_html() -> None:
-    found = Page(page(asked()))
-    assert found.open == []
-    names = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
-    assert len(names) == len(set(names))
-
-
-def test_what_a_page_refers_to_is_in_it() -> None:
-    text = page(asked())
-    referred = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"|labelledby=\"([^\"]+)\"", text))
-    names = set(re.findall(r" id=\"([^\"]+)\"", text))
-    assert {name for each in referred for name in each if name} <= names
+    Page(page(asked())).check_whole()
 
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:
     text = page(asked())
-    found = Page(text)
-    assert {tag for tag, _ in found.elements} & {
-        "script",
-        "link",
-        "img",
-        "iframe",
-        "image",
-    } == set()
-    assert not re.search(r"(?:src|href)=\"(?!#)", text)
-    assert "@import" not in text
-    assert not re.search(r"url\((?!#)", text)
+    Page(text).check_self_contained()
     # Names of the SVG standard are no addresses that anything is asked of.
     assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/1999/xlink"}
 
@@ -126,12 +75,7 @@ def test_a_table_has_headings_for_its_columns_groups_and_rows() -> None:
 
 
 def test_colours_are_those_of_light_and_dark_pages() -> None:
-    text = page(asked())
-    assert "prefers-color-scheme: dark" in text
-    style, _, body = text.partition("</style>")
-    assert not re.search(r"#[0-9a-f]{6}", body)
-    used = set(re.findall(r"var\(--([\w-]+)\)", body))
-    assert used <= set(re.findall(r"--([\w-]+):", style))
+    Page(page(asked())).check_colours()
 
 
 def test_whatever_stands_in_a_file_is_text() -> None:

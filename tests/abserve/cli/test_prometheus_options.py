@@ -4,7 +4,7 @@ import click
 from click.testing import CliRunner
 
 from abserve.cli.prometheus_options import prometheus_options
-from abserve.rollout.prometheus import Access
+from abserve.rollout.prometheus_api import Access
 
 ASKED: list[Access | None] = []
 

@@ -1,7 +1,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from abserve.cluster.processes import Child, Processes
 from abserve.cluster.programs import program
 from abserve.cluster.storage import Credentials, RepositoryEndpoint, copy_model
 from abserve.errors import ArtifactError, ClusterError
+from abserve.keys import new_private_key
+from tests.abserve.tampering import Keys, add, flip, remove, seal_anew, sign_anew
 
 FILES = {"model.onnx": b"model", "model-settings.json": b'{"name": "iris"}'}
 
@@ -96,6 +98,66 @@ async def test_a_damaged_file_is_not_served(copy: Copy, tmp_path: Path) -> None:
     (publish(tmp_path / "v1") / "model.onnx").write_bytes(b"Model")
     with pytest.raises(ArtifactError, match=r"model\.onnx .*copy it again"):
         await copy(tmp_path / "v1")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("keys"))
+
+
+async def test_a_signed_version_is_copied_where_it_has_to_be_signed(
+    tmp_path: Path, keys: Keys
+) -> None:
+    folder = publish(tmp_path / "v1")
+    sign_anew(folder, keys.ours)
+    signer = await copy_model(
+        str(folder), tmp_path / "copy", {}, tmp_path / "log", public_key=keys.public
+    )
+    assert signer == keys.ours.public
+    assert content(tmp_path / "copy") == content(folder)
+
+
+async def test_nobody_is_told_to_have_signed_where_nobody_has_to(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "v1")
+    assert await copy_model(str(folder), tmp_path / "copy", {}, tmp_path / "log") is None
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (lambda folder: flip(folder, "model.onnx"), r"model\.onnx has SHA-256"),
+        (lambda folder: flip(folder, "signature.json"), r"signature\.json is no signature"),
+        (lambda folder: remove(folder, "model.onnx"), r"lacks model\.onnx"),
+        (lambda folder: remove(folder, "signature.json"), r"holds no signature\.json"),
+        (lambda folder: add(folder, ".git/config"), r"holds \.git/config"),
+        (lambda folder: seal_anew(folder, {"model.onnx": b"another"}), "is not what was signed"),
+        (lambda folder: sign_anew(folder, new_private_key()), "Key mismatch"),
+    ],
+)
+async def test_what_is_not_as_it_was_signed_is_refused_after_the_copy(
+    tmp_path: Path, keys: Keys, tamper: Callable[[Path], None], said: str
+) -> None:
+    folder = publish(tmp_path / "v1")
+    sign_anew(folder, keys.ours)
+    tamper(folder)
+    with pytest.raises(ArtifactError, match=said):
+        await copy_model(
+            str(folder), tmp_path / "copy", {}, tmp_path / "log", public_key=keys.public
+        )
+
+
+async def test_somebody_elses_model_has_to_be_signed_as_well(tmp_path: Path, keys: Keys) -> None:
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn" / "model.joblib").write_bytes(b"pickled")
+    with pytest.raises(ArtifactError, match=r"holds no signature\.json"):
+        await copy_model(
+            str(tmp_path / "sklearn"),
+            tmp_path / "copy",
+            {},
+            tmp_path / "log",
+            published=False,
+            public_key=keys.public,
+        )
 
 
 async def test_a_path_that_looks_like_an_option_is_a_path(copy: Copy) -> None:

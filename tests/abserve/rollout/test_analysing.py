@@ -18,7 +18,7 @@ from abserve.rollout.analysing import (
     analyse_log,
     changed_at,
 )
-from abserve.rollout.prometheus import Access
+from abserve.rollout.prometheus_api import Access
 from abserve.slots import N_SLOTS
 from abserve.telemetry.readings import STARTED
 from tests.abserve.promotion.local_api import LocalApi

@@ -37,7 +37,7 @@ def test_other_encodings_are_told_with_the_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.yaml", "."])
 def test_what_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"cannot be read .*; expected an experiment file"):
+    with pytest.raises(ExperimentError, match=r"cannot be read .*; expected an experiment"):
         load_experiment(tmp_path / name)
 
 

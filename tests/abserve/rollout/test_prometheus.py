@@ -14,7 +14,8 @@ import pytest
 
 from abserve.analysis import Experiment
 from abserve.errors import LostCountsError, TelemetryError
-from abserve.rollout.prometheus import Access, PrometheusHistory
+from abserve.rollout.prometheus import PrometheusHistory
+from abserve.rollout.prometheus_api import Access
 from abserve.telemetry import ReplicaReading, Series
 
 AT = 1_800_000_000.0
