@@ -7,6 +7,7 @@
     cluster ────┘      against the version that serves now
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from abserve.errors import AbserveError, DefinitionError, KubernetesError, Manif
 if TYPE_CHECKING:
     import training
     from abserve.keys import PrivateKey
-    from abserve.promotion import Kubernetes
     from abserve.repository import Repository
 
 MODELS = Path("models")
@@ -149,28 +149,17 @@ def version_that_serves(
     """
     if not definition.gates.serving:
         return None
+    from abserve.promotion.candidate import read_baseline
+
     model = definition.model
     published = repository.versions(model)
-    try:
-        baseline = _baseline_version(context.kubernetes(_CLUSTER_SECONDS), model)
-    except (KubernetesError, ManifestError):
-        baseline = None
+    baseline = None
+    # Training goes on without a cluster, and beside one that serves something else by this name.
+    with contextlib.suppress(KubernetesError, ManifestError):
+        baseline = read_baseline(context.kubernetes(_CLUSTER_SECONDS).get(model), model).version
     if baseline in published:
         return baseline
     return published[-1] if published else None
-
-
-def _baseline_version(cluster: "Kubernetes", model: str) -> str:
-    from abserve.seldon import baseline_and_candidate
-
-    document = cluster.get(model)
-    baseline, _ = baseline_and_candidate(document)
-    (uri,) = (
-        each["graph"]["modelUri"]
-        for each in document["spec"]["predictors"]
-        if each["name"] == baseline
-    )
-    return str(uri).rstrip("/").rpartition("/")[2]
 
 
 def held_out_rows(model: str, models: Path) -> tuple[list[list[float]], list[str]]:

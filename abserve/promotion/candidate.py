@@ -33,7 +33,7 @@ from abserve.weights import WHOLE, Weights
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What serves a model now, with room for a candidate beside it.
+    """What serves a model now.
 
     `predictor` serves `version` of the model from below `folder`, where other versions lie too, and
     requests name it `model`.
@@ -68,7 +68,26 @@ def find_baseline(document: Mapping[str, Any], model: str) -> Baseline:
         If a predictor that would stay is not ready, for which no change would come into force.
     """
     check_no_experiment(document)
-    baseline, candidate = baseline_and_candidate(document)
+    baseline = read_baseline(document, model)
+    _, candidate = baseline_and_candidate(document)
+    unready = unready_predictors(document)
+    for name in unready.keys() - {candidate}:
+        raise KubernetesError(
+            f"{name} of SeldonDeployment {baseline.deployment!r} is not ready ({unready[name]}), "
+            "expected it to be before a candidate is added; mend or remove it first"
+        )
+    return baseline
+
+
+def read_baseline(document: Mapping[str, Any], model: str) -> Baseline:
+    """Return what serves now, whatever goes on beside it.
+
+    Raises
+    ------
+    ManifestError
+        If it cannot be told which predictor is the baseline, or it serves no version of `model`.
+    """
+    baseline, _ = baseline_and_candidate(document)
     deployment = SeldonDeployment.parse(document)
     uri = deployment.predictor(baseline).graph.model_uri or ""
     folder, _, version = uri.rstrip("/").rpartition("/")
@@ -77,12 +96,6 @@ def find_baseline(document: Mapping[str, Any], model: str) -> Baseline:
             f"{baseline} of SeldonDeployment {deployment.name!r} serves {uri or 'no modelUri'}, "
             f"expected a version of the model {model!r}, such as s3://models/{model}/v1; name the "
             "SeldonDeployment that serves it with --name"
-        )
-    unready = unready_predictors(document)
-    for name in unready.keys() - {candidate}:
-        raise KubernetesError(
-            f"{name} of SeldonDeployment {deployment.name!r} is not ready ({unready[name]}), "
-            "expected it to be before a candidate is added; mend or remove it first"
         )
     return Baseline(deployment.name, baseline, deployment.model, version, folder)
 

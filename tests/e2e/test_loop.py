@@ -8,7 +8,7 @@ from scipy import stats
 from tritonclient.http import InferenceServerClient, InferInput
 
 from abserve.cli.traffic import Tally, Traffic
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from tests.e2e.local_cluster import ROOT, SETOSA, LocalCluster, infer, iris, wait_until
 
 pytestmark = pytest.mark.e2e

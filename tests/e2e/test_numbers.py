@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from abserve.cli.traffic import Traffic
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from abserve.promotion import Kubernetes, set_weights
 from abserve.weights import Weights
 from tests.e2e.bare_envoy import bare_envoy
@@ -34,7 +34,7 @@ from tests.e2e.local_cluster import (
 )
 from tests.e2e.pickled import publish_pickle, sklearn_predictor
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 _N_CHANGES = 100
 _WITHIN_SECONDS = 60.0

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from abserve.cli.traffic import Traffic
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from abserve.errors import TelemetryError
 from abserve.promotion import Kubernetes
 from abserve.rollout.recording import Recording

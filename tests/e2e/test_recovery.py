@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from abserve.cli.traffic import Traffic
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from tests.e2e.local_cluster import (
     ROOT,
     LocalCluster,

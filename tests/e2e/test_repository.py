@@ -43,7 +43,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(name, value)
         process = subprocess.Popen(
             # Tests look at files, and change them, behind the server's back.
-            [*command, "--auth-key", f"{key},{key}", "--dir-cache-time", "10ms", str(served)],
+            [*command, "--auth-key", f"{key},{key}", "--dir-cache-time", "1ms", str(served)],
             env={**os.environ, "RCLONE_CONFIG": "/dev/null"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from abserve.cli.traffic import Traffic
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from tests.e2e.local_cluster import ROOT, LocalCluster, iris, wait_until
 
 pytestmark = pytest.mark.e2e

@@ -21,7 +21,7 @@ import pytest
 import requests
 import yaml
 
-from abserve.cli.train import MODELS, held_out_rows
+from abserve.cli.training import MODELS, held_out_rows
 from tests.e2e.debian import needs
 from tests.e2e.local_cluster import (
     ROOT,
