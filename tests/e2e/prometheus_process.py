@@ -1,7 +1,6 @@
 """Prometheus as a process of its own, and the targets that it scrapes."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,15 +10,10 @@ from typing import Any, Protocol
 
 import requests
 
+from abserve.cluster.ports import free_port
 from tests.e2e.local_cluster import wait_until
 
 EXPORTER = Path(__file__).with_name("exporter.py")
-
-
-def unused_port() -> int:
-    with socket.socket() as unbound:
-        unbound.bind(("127.0.0.1", 0))
-        return int(unbound.getsockname()[1])
 
 
 class Started:
@@ -64,7 +58,7 @@ class Exporter(Started):
     """A server of one version, as far as its metrics go."""
 
     def __init__(self, pod: str, version: str, folder: Path) -> None:
-        self.pod, port = pod, unused_port()
+        self.pod, port = pod, free_port()
         command = [sys.executable, str(EXPORTER), str(port), version]
         super().__init__(command, folder / f"{pod}.log", port)
 
@@ -100,7 +94,7 @@ class Prometheus(Started):
                 }
             )
         )
-        port = unused_port()
+        port = free_port()
         command = [
             "prometheus",
             f"--config.file={config}",

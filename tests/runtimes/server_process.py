@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import grpc
 import requests
 from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc
 
+from abserve.cluster.ports import free_port
 from tests.runtimes.versions import SETOSA
 
 START_SECONDS = 60
@@ -32,11 +33,7 @@ class ServerProcess:
     def __init__(
         self, command: list[str], folder: Path | None, logs: Path, **environment: str
     ) -> None:
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-            for each in sockets:
-                each.bind(("127.0.0.1", 0))
-            self.http_port, grpc_port, metrics_port = (s.getsockname()[1] for s in sockets)
+        self.http_port, grpc_port, metrics_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
