@@ -1,11 +1,23 @@
-# Two images, each with no more than it needs. `serving`, the default: MLServer, our runtimes and the
-# floors of abserve below them; a version comes in through /mnt/models. `rollout`: the command line,
-# to run the rollout controller in a cluster; it serves nothing and trains nothing.
+# Three images, each with no more than it needs, of one base and with locked dependencies.
 #
-#   docker build --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" -t abserve .
+#   serving   the default: MLServer, our runtimes and the floors of abserve below them. A version
+#             comes in through /mnt/models
+#   rollout   the command line, to run the rollout controller in a cluster; it serves and trains
+#             nothing
+#   training  the command line and the training code, with the definitions in models/; it serves
+#             nothing
+#
+#   docker build --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" \
+#     --build-arg SOURCE="$(git remote get-url origin)" -t abserve/runtimes:0.1.0 .
 #   docker build --target rollout -t abserve/rollout:0.1.0 .
+#   docker build --target training -t abserve/training:0.1.0 .
 
-FROM python:3.11-slim-bookworm AS build-serving
+# The digest of the index of platforms, as it was in August 2026. Dependabot proposes newer ones, and
+# CI refuses an image with known holes that a newer one has closed.
+FROM python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3 AS base
+
+
+FROM base AS build-serving
 
 WORKDIR /build
 COPY requirements-serving.lock ./
@@ -14,14 +26,18 @@ RUN python -m venv --without-pip /opt/abserve \
     && pip --python /opt/abserve/bin/python install --no-cache-dir --disable-pip-version-check \
         --only-binary=:all: --no-deps --require-hashes --requirement requirements-serving.lock
 
-# The modules (*.py) of abserve are floors 0 and 1, its packages are the floors above.
+# The modules (*.py) of abserve are on the floors below the runtimes; of its packages these are.
 COPY abserve/*.py /opt/abserve/app/abserve/
+COPY abserve/skops_file/ /opt/abserve/app/abserve/skops_file/
+COPY abserve/stated/ /opt/abserve/app/abserve/stated/
 COPY runtimes/ /opt/abserve/app/runtimes/
-# A checkout made under a strict umask must still be readable by whatever user the pod runs as.
-RUN python -m compileall -q /opt/abserve/app && chmod -R a+rX /opt/abserve
+# A checkout made under a strict umask must still be readable by whatever user the pod runs as. Code
+# that never changes need not be compared with its source at every start.
+RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/abserve/app \
+    && chmod -R a+rX /opt/abserve
 
 
-FROM python:3.11-slim-bookworm AS build-rollout
+FROM base AS build-rollout
 
 WORKDIR /build
 COPY requirements-rollout.lock ./
@@ -30,33 +46,63 @@ RUN python -m venv --without-pip /opt/abserve \
         --only-binary=:all: --no-deps --require-hashes --requirement requirements-rollout.lock
 
 COPY abserve/ /opt/abserve/app/abserve/
-RUN python -m compileall -q /opt/abserve/app && chmod -R a+rX /opt/abserve
+RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/abserve/app \
+    && chmod -R a+rX /opt/abserve
 
 
-FROM python:3.11-slim-bookworm AS rollout
+FROM base AS build-training
+
+WORKDIR /build
+COPY requirements-training.lock ./
+RUN python -m venv --without-pip /opt/abserve \
+    && pip --python /opt/abserve/bin/python install --no-cache-dir --disable-pip-version-check \
+        --only-binary=:all: --no-deps --require-hashes --requirement requirements-training.lock
+
+COPY abserve/ /opt/abserve/app/abserve/
+COPY training/ /opt/abserve/app/training/
+COPY models/ /opt/abserve/app/models/
+COPY model-settings/ /opt/abserve/app/model-settings/
+RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/abserve/app \
+    && chmod -R a+rX /opt/abserve
+
+
+# What all of them are told: where the code is, that nothing is written beside it, and that logs are
+# not kept back.
+FROM base AS run
+
+ENV PATH=/opt/abserve/bin:$PATH \
+    PYTHONPATH=/opt/abserve/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+
+FROM run AS rollout
 
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="abserve/rollout" \
     org.opencontainers.image.description="The rollout controller of abserve" \
     org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 
 COPY --from=build-rollout /opt/abserve /opt/abserve
 
 # One thread does all the arithmetic there is; BLAS would start one for each processor of the node.
-ENV PATH=/opt/abserve/bin:$PATH \
-    PYTHONPATH=/opt/abserve/app \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    OPENBLAS_NUM_THREADS=1
+ENV OPENBLAS_NUM_THREADS=1
 
 # The one folder that any user may write to, and that an emptyDir covers when the root file system is
 # read-only.
 WORKDIR /tmp
 
 USER 8888:8888
+
+# Where its metrics are, if it is told to expose them.
+EXPOSE 8083
+
+STOPSIGNAL SIGTERM
 
 # The manifest has a probe of its own, because Kubernetes ignores what stands here.
 HEALTHCHECK NONE
@@ -65,14 +111,48 @@ ENTRYPOINT ["python", "-m", "abserve.cli"]
 CMD ["rollout", "--help"]
 
 
-# Last, because without --target the last one is built.
-FROM python:3.11-slim-bookworm AS serving
+FROM run AS training
 
 ARG VERSION=unknown
 ARG REVISION=unknown
-LABEL org.opencontainers.image.title="abserve" \
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="abserve/training" \
+    org.opencontainers.image.description="Training, retraining and retention of abserve" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=build-training /opt/abserve /opt/abserve
+
+# Matplotlib keeps a cache of fonts, which it would look for in a home that nobody has here.
+ENV MPLCONFIGDIR=/tmp/matplotlib
+
+# Beside models/ and model-settings/, which the commands read; what they write goes to the model
+# repository and to /tmp.
+WORKDIR /opt/abserve/app
+
+USER 8888:8888
+
+STOPSIGNAL SIGTERM
+
+# A job ends, and its exit code tells how.
+HEALTHCHECK NONE
+
+ENTRYPOINT ["python", "-m", "abserve.cli"]
+CMD ["train", "--help"]
+
+
+# Last, because without --target the last one is built.
+FROM run AS serving
+
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="abserve/runtimes" \
     org.opencontainers.image.description="MLServer with the runtimes of abserve" \
     org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 
@@ -80,11 +160,7 @@ COPY --from=build-serving /opt/abserve /opt/abserve
 
 # Seldon's storage initializer copies the version to /mnt/models. 0.0.0.0, because a pod is reached
 # through its own address.
-ENV PATH=/opt/abserve/bin:$PATH \
-    PYTHONPATH=/opt/abserve/app \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    MLSERVER_HOST=0.0.0.0 \
+ENV MLSERVER_HOST=0.0.0.0 \
     MLSERVER_MODELS_DIR=/mnt/models
 
 # Where MLServer keeps files of its own, relative to where it runs: the one folder that any user
@@ -95,6 +171,9 @@ WORKDIR /tmp
 USER 8888:8888
 
 EXPOSE 8080 8081 8082
+
+# What Kubernetes sends to end a pod; the server then finishes what it has begun.
+STOPSIGNAL SIGTERM
 
 # Kubernetes ignores this and asks through its own probes. No proxy, whatever the environment says.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -44,6 +44,8 @@ lock: setup ## pin the dependencies again; ARGS=--upgrade takes newer versions
 		--output-file requirements-serving.lock pyproject.toml
 	$(COMPILE) --group rollout --constraint requirements.lock \
 		--output-file requirements-rollout.lock
+	$(COMPILE) --group training --constraint requirements.lock \
+		--output-file requirements-training.lock
 	echo uv | $(COMPILE) --no-annotate $(ARGS) --output-file scripts/requirements-uv.lock -
 
 clean: ## remove .venv and the caches; versions and the local cluster stay

@@ -16,6 +16,7 @@
     │   └── LostCountsError      of a past moment; asking again does not bring them back
     ├── ExperimentError    counts, weights or bounds that no comparison can be made of
     ├── AuditError         the audit log of a rollout was changed, or cannot be written
+    ├── ScoringError       a file cannot be scored to its end
     ├── KubernetesError    the Kubernetes API refused or did not answer
     └── ClusterError       the local cluster could not do what was asked
 
@@ -84,6 +85,10 @@ class ExperimentError(AbserveError):
 
 class AuditError(AbserveError):
     """The audit log of a rollout cannot be read, trusted or written."""
+
+
+class ScoringError(AbserveError):
+    """A file of rows cannot be read, or what serves the model refuses or does not answer."""
 
 
 class KubernetesError(AbserveError):

@@ -2,6 +2,10 @@
 
 A model's name becomes a folder, a path of the V2 protocol and a Prometheus label, a version's
 name a folder and a label. Both are therefore plain: no dots, no slashes, nothing to escape.
+
+On Kubernetes the container that serves a model bears the model's name, which is then that of a
+volume, of a Service and of a label too. So a model that is to be trained is named as containers
+are; a repository may hold older ones.
 """
 
 import re
@@ -9,6 +13,9 @@ import re
 from abserve.errors import AbserveError
 
 _MODEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+# Seldon's operator labels pods `seldon-app-svc-<container>`: 15 characters of the 63 that a label
+# may have.
+_SERVED_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 
 
@@ -22,6 +29,18 @@ def check_model_name(name: str, error: type[AbserveError]) -> str:
         raise error(
             f"{name!r} is no model name; expected at most 63 lower-case letters, digits, "
             "'-' and '_', beginning and ending with a letter or digit"
+        )
+    return name
+
+
+def check_served_model_name(name: str, error: type[AbserveError]) -> str:
+    """Return `name`, or raise `error` if no model to be served may be called so."""
+    check_model_name(name, error)
+    if _SERVED_MODEL.fullmatch(name) is None:
+        raise error(
+            f"{name!r} is no name for a model that is to be served; expected at most 48 lower-case "
+            "letters, digits and '-', because its container on Kubernetes bears it: rename it, "
+            f"for example to {name.replace('_', '-')[:48].strip('-')!r}"
         )
     return name
 

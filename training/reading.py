@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from abserve.errors import DefinitionError
-from abserve.names import check_model_name
+from abserve.names import check_served_model_name
 from abserve.stated.base import Fault
 from abserve.stated.document import Kind, read_text
 from abserve.stated.reading import read_stated
@@ -30,7 +30,7 @@ def read_definition(folder: Path, model: str) -> Definition:
         If there is no such definition, or it is not one that can be trained. Each line of the
         message is one mistake: file and line, what was found, what was expected.
     """
-    check_model_name(model, DefinitionError)
+    check_served_model_name(model, DefinitionError)
     path = folder / f"{model}.yaml"
     if not path.is_file():
         raise DefinitionError(_missing(folder, path))

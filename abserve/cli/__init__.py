@@ -10,6 +10,7 @@ import click
 
 from abserve import __version__
 from abserve.cli.analyze import analyze_command
+from abserve.cli.check import check_command
 from abserve.cli.completing import completion_command
 from abserve.cli.console import console_command
 from abserve.cli.context import Context
@@ -27,6 +28,7 @@ from abserve.cli.operate import (
 from abserve.cli.record import record_command
 from abserve.cli.retrain import retrain_command
 from abserve.cli.rollout import replay_command, rollout_command
+from abserve.cli.score import score_command
 from abserve.cli.simulate import simulate_command
 from abserve.cli.track import track_command
 from abserve.cli.train import train_command
@@ -62,12 +64,14 @@ for command in (
     train_command,
     retrain_command,
     models_command,
+    check_command,
     keys_command,
     up,
     down,
     status_command,
     weights_command,
     simulate_command,
+    score_command,
     analyze_command,
     rollout_command,
     replay_command,

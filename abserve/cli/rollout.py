@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from abserve.promotion.leases import Leadership
     from abserve.rollout.history import History
     from abserve.rollout.prometheus_api import Access
-    from abserve.rollout.records import Record
+    from abserve.rollout.records import End, Record
     from abserve.rollout.state import State
     from abserve.rollout.world import World
 
@@ -63,6 +63,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="FOLDER",
     help="Where the audit logs are: by default rollouts/NAMESPACE/NAME in --home.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Show Prometheus where the rollout stands, at /metrics; 0 takes any port.",
+)
 @timeout_option
 @json_option
 @click.pass_context
@@ -76,6 +82,7 @@ def rollout_command(
     anew: bool,
     keep_watching: bool,
     log_folder: Path | None,
+    metrics_port: int | None,
     timeout_seconds: float,
     as_json: bool,
 ) -> None:
@@ -87,6 +94,7 @@ def rollout_command(
     from abserve.rollout import audit
     from abserve.rollout.controller import Controller, as_leader
     from abserve.rollout.experiment import load_experiment
+    from abserve.rollout.exposing import Exposed, serve
     from abserve.rollout.stepping import Pace
     from abserve.rollout.world import SystemClock, World
 
@@ -106,6 +114,10 @@ def rollout_command(
         anew=anew,
     )
 
+    exposed = Exposed(name)
+    if metrics_port is not None:
+        say_now(f"metrics at http://localhost:{serve(exposed, metrics_port)}/metrics")
+
     def world(leading: "Leadership") -> "World":
         from abserve.promotion.applying import Applying
 
@@ -120,7 +132,17 @@ def rollout_command(
             timeout_seconds,
             tell,
             say_now,
+            exposed.look,
         )
+
+    def lead(leading: "Leadership") -> "End | None":
+        try:
+            if not keep_watching:
+                return controller.run(world(leading))
+            controller.keep_watching(world(leading))
+        finally:
+            exposed.stand_by()
+        return None
 
     def leadership() -> "Leadership":
         from abserve.promotion.leases import Leadership
@@ -138,12 +160,9 @@ def rollout_command(
     with ending_by_signals(
         lambda: say_now(f"ended before the rollout: 'abserve rollout {name}' goes on with it")
     ):
-        if keep_watching:
-            as_leader(
-                leadership, clock, say_now, lambda leading: controller.keep_watching(world(leading))
-            )
-            return
-        end = as_leader(leadership, clock, say_now, lambda leading: controller.run(world(leading)))
+        end = as_leader(leadership, clock, say_now, lead)
+    if end is None:
+        return
     if not as_json:
         click.echo(f"{name}: {end.text}")
     click_context.exit(1 if end.outcome == "invalid" else 0)

@@ -5,8 +5,10 @@ A JSON patch says what to change; what is sent is what should then be so::
     patch ──> applied to the object as it is ──> metadata.resourceVersion, spec.predictors ──> API
 
 The cluster notes the field manager as who owns `spec.predictors`, which is atomic, so that a GitOps
-tool that applies the rest of the object can leave them to it. The resource version makes sure that
-nothing is overwritten that was not seen: a write that was decided on too long ago is refused.
+tool that applies the rest of the object can leave them to it. Flux cannot: it overrides whatever
+its manifest has. So the same write states an annotation by which Flux leaves the object alone, and
+who gives the predictors back gives that up as well. The resource version makes sure that nothing is
+overwritten that was not seen: a write that was decided on too long ago is refused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,8 @@ from abserve.errors import KubernetesError
 from abserve.promotion.kubernetes import Document, Kubernetes, Report, say_nothing
 
 FIELD_MANAGER = "abserve-rollout"
+# Flux looks for it in the object as the cluster holds it, not only in its manifest.
+LEFT_ALONE = {"kustomize.toolkit.fluxcd.io/ssa": "Ignore"}
 
 _GROUP, _VERSION, _PLURAL = "machinelearning.seldon.io", "v1", "seldondeployments"
 _APPLY = "application/apply-patch+yaml"
@@ -100,6 +104,7 @@ class Applying:
                         "metadata": {
                             "name": name,
                             "namespace": self._cluster.namespace,
+                            "annotations": LEFT_ALONE,
                             "resourceVersion": document["metadata"]["resourceVersion"],
                         },
                         "spec": {"predictors": wanted["spec"]["predictors"]},

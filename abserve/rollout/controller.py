@@ -107,6 +107,7 @@ class Rollout:
     def _look(self) -> Seen:
         deployment = self._pauses.until_done(self._find)
         now = self._clocks()
+        self._world.looked(self._state, now[0])
         before, self._clock_before = self._clock_before, now
         set_seconds = (now[0] - before[0]) - (now[1] - before[1])
         return Seen(now[0], deployment, set_seconds)
@@ -242,8 +243,10 @@ class Controller:
                     rollout = Rollout(world, *self._open(world))
                     rollout.run()
                     ended = rollout.state
+                world.looked(ended, world.clock.now())
             except (ExperimentError, ManifestError, TelemetryError) as error:
                 reason = f"no rollout can begin: {error}"
+                world.looked(ended, world.clock.now())
             except KubernetesError as error:
                 world.leading.check()
                 reason = str(error)

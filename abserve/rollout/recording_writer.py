@@ -177,9 +177,9 @@ class RecordingWriter:
                 connection.execute("DELETE FROM looks WHERE deployment = ? AND at < ?", older)
                 connection.execute("DELETE FROM readings WHERE deployment = ? AND at < ?", older)
                 connection.execute(
-                    "DELETE FROM settings WHERE deployment = ?1 AND at < "
-                    "(SELECT MAX(at) FROM settings WHERE deployment = ?1 AND at < ?2)",
-                    older,
+                    "DELETE FROM settings WHERE deployment = ? AND at < "
+                    "(SELECT MAX(at) FROM settings WHERE deployment = ? AND at < ?)",
+                    (number, *older),
                 )
 
     def _write(

@@ -95,6 +95,8 @@ class World:
         Told of each record, with the state before it.
     report : callable
         Told of everything else, in words.
+    looked : callable
+        Told of each look: where the rollout stands, None if there is none, and when it was.
     """
 
     cluster: Cluster
@@ -107,6 +109,7 @@ class World:
     timeout_seconds: float
     tell: Callable[[State, Record], None]
     report: Report
+    looked: Callable[[State | None, float], None]
 
     def find(self) -> Document | None:
         """Return the SeldonDeployment; None if there is none.

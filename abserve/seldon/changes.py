@@ -26,6 +26,7 @@ from typing import Any
 
 from abserve.errors import ManifestError
 from abserve.seldon.naming import SERVICE_NAME
+from abserve.seldon.own_pods import serve, spread_by_itself, version_label
 from abserve.weights import WHOLE, Weights
 
 BASELINE = "baseline"
@@ -276,7 +277,7 @@ def open_experiment(
         value = _adopted(document, into=standing, source=baseline)
         patch.append(_test_name(standing, index))
         place = {"op": "replace", "path": f"/spec/predictors/{index}"}
-    value["graph"]["modelUri"] = model_uri
+    serve(value, model_uri)
     value["traffic"] = weight
     return [*patch, {**place, "value": value}]
 
@@ -287,6 +288,7 @@ def _copied(predictor: Mapping[str, Any], name: str) -> dict[str, Any]:
     for field, key in (("annotations", SERVICE_NAME), ("labels", "version")):
         if key in copy.get(field, {}):
             del copy[field][key]
+    spread_by_itself(copy, version_label(dict(predictor)))
     return copy
 
 
@@ -299,7 +301,9 @@ def _adopted(document: Mapping[str, Any], *, into: str, source: str) -> dict[str
     predictors = _predictors(document)
     old = predictors[_index_of(document, into)]
     new = deepcopy(dict(predictors[_index_of(document, source)]))
+    its_label = version_label(new)
     _keep(_OWN, old, new)
+    spread_by_itself(new, its_label)
     for own, pods in zip(
         old.get("componentSpecs", ()), new.get("componentSpecs", ()), strict=False
     ):

@@ -3,6 +3,7 @@ import pytest
 from abserve.errors import DefinitionError, RepositoryError
 from abserve.names import (
     check_model_name,
+    check_served_model_name,
     check_version_name,
     is_version_name,
     version_number,
@@ -33,6 +34,19 @@ def test_a_plain_name_is_a_models(name: str) -> None:
 def test_a_name_that_would_need_escaping_is_no_models(name: str) -> None:
     with pytest.raises(DefinitionError, match="is no model name; expected at most 63"):
         check_model_name(name, DefinitionError)
+
+
+@pytest.mark.parametrize("name", ["iris", "7", "breast-cancer", "a" * 48])
+def test_a_name_that_a_container_may_bear_is_a_served_models(name: str) -> None:
+    assert check_served_model_name(name, DefinitionError) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("breast_cancer", "breast-cancer"), ("a" * 49, "a" * 48)]
+)
+def test_a_name_that_no_container_may_bear_is_no_served_models(name: str, instead: str) -> None:
+    with pytest.raises(DefinitionError, match=f"no name for a model .* to '{instead}'"):
+        check_served_model_name(name, DefinitionError)
 
 
 @pytest.mark.parametrize("name", ["v1", "v10", "v999999999"])

@@ -68,7 +68,11 @@ def test_the_z_test_promotes_on_every_such_day_and_abserve_on_few(
     assert (z > make.Z_BAR).any(axis=-1).all()
     assert (z[:, -1] > make.Z_BAR).all()
     promoted = int((log_evidence(days) >= make.LOG_BAR).any(axis=-1).sum())
-    assert f"on {promoted}, {promoted / 2000:.1%}".replace("%", " %") in page.replace("\n", " ")
+    told = re.search(r"for better on (\d+), ([\d.]+) %", page)
+    assert told is not None
+    # NumPy's binomial draws differ in a few places from one build of it to another.
+    assert int(told[1]) == pytest.approx(promoted, abs=5)
+    assert told[2] == f"{int(told[1]) / 20:.1f}"
     assert promoted <= 0.05 * 2000
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-BASE = ROOT / "manifests/base/iris/seldondeployment.yaml"
+BASE = ROOT / "manifests/base/iris"
 OVERLAY = ROOT / "manifests/overlays/local/iris"
 
 SETOSA = [5.1, 3.5, 1.4, 0.2]
@@ -146,9 +147,19 @@ def copy_repository(source: Path, home: Path) -> None:
 
 def iris(**changes: Any) -> dict[str, Any]:
     """Return the SeldonDeployment the repository ships; `changes` replace top-level spec fields."""
-    document: dict[str, Any] = yaml.safe_load(BASE.read_text())
+    document: dict[str, Any] = yaml.safe_load(_iris())
     document["spec"].update(changes)
     return document
+
+
+@cache
+def _iris() -> str:
+    made = subprocess.run(
+        [BIN / "kubectl", "kustomize", BASE], capture_output=True, check=True, text=True, timeout=60
+    )
+    documents = made.stdout.split("---\n")
+    (found,) = [each for each in documents if "\nkind: SeldonDeployment\n" in each]
+    return found
 
 
 def infer(url: str, row: list[float] | None = None, **fields: Any) -> requests.Response:

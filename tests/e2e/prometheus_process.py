@@ -71,14 +71,21 @@ class Exporter(Started):
 
 
 class Prometheus(Started):
-    """Scrapes twice a second what it is given, and keeps it in `folder`."""
+    """Scrapes twice a second what it is given, evaluates `rules`, and keeps all in `folder`."""
 
-    def __init__(self, folder: Path, targets: Sequence[Target] = ()) -> None:
+    def __init__(
+        self, folder: Path, targets: Sequence[Target] = (), rules: Sequence[Path] = ()
+    ) -> None:
         config = folder / "prometheus.yaml"
         config.write_text(
             json.dumps(
                 {
-                    "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+                    "global": {
+                        "scrape_interval": "500ms",
+                        "scrape_timeout": "500ms",
+                        "evaluation_interval": "1s",
+                    },
+                    "rule_files": [str(file) for file in rules],
                     "scrape_configs": [
                         {
                             "job_name": "pods",

@@ -215,7 +215,7 @@ def running_envoy(
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        wait_until(lambda: _ready(envoy, process), log.read_text)
+        wait_until(lambda: is_ready(envoy, process, log), log.read_text)
         yield envoy
         assert log.read_text() == ""
     finally:
@@ -223,8 +223,8 @@ def running_envoy(
         process.wait(10)
 
 
-def _ready(envoy: RunningEnvoy, process: "subprocess.Popen[bytes]") -> bool:
-    assert process.poll() is None, (envoy.folder / "envoy.log").read_text()
+def is_ready(envoy: RunningEnvoy, process: "subprocess.Popen[bytes]", log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
     try:
         return requests.get(f"{envoy.admin}/ready", timeout=5).status_code == 200
     except requests.ConnectionError:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
-from tests.e2e.local_cluster import BASE, LocalCluster, iris
+from tests.e2e.local_cluster import LocalCluster, iris
 from tests.e2e.raw_http import Answer, ask
 
 pytestmark = pytest.mark.e2e
@@ -455,7 +456,7 @@ def test_kubectl_with_another_token_is_told_where_to_get_one(serving: LocalClust
 
 @pytest.mark.usefixtures("api")
 def test_a_good_document_behind_a_bad_one_is_still_applied(serving: LocalCluster) -> None:
-    bad = BASE.read_text().replace("traffic: 90", "traffic: 80")
+    bad = yaml.safe_dump(iris()).replace("traffic: 90", "traffic: 80")
     good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n"
     done = serving.kubectl("apply", "-f", "-", text=f"{bad}\n---\n{good}")
     assert done.returncode == 1

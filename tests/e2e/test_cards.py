@@ -25,7 +25,7 @@ from tests.runtimes.server_process import OURS, ServerProcess, running
 
 pytestmark = pytest.mark.e2e
 
-MODELS = ["breast_cancer", "diabetes", "digits", "iris"]
+MODELS = ["breast-cancer", "diabetes", "digits", "iris"]
 URL_ON_CARD = "http://localhost:8080"
 # A folder of several versions has no settings.json of its own.
 WITHOUT_WORKERS = {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}

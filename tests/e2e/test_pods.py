@@ -30,9 +30,9 @@ def one_predictor(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def with_variable(document: dict[str, Any], name: str, **value: Any) -> dict[str, Any]:
-    # The file says this once for both predictors, so that this is said to both.
-    [container] = document["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"]
-    container["env"].append({"name": name, **value})
+    for predictor in document["spec"]["predictors"]:
+        [container] = predictor["componentSpecs"][0]["spec"]["containers"]
+        container["env"].append({"name": name, **value})
     return document
 
 

@@ -1,12 +1,10 @@
 """The image of the rollout controller: its lock has all that it imports."""
 
-import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.manifests.rendering import ROOT
+from tests.image_files import modules_outside
 
 # Starts the command as if what is named were not installed.
 START = """
@@ -28,17 +26,6 @@ from abserve.cli import main
 sys.argv = ["abserve", *sys.argv[2:]]
 main()
 """
-
-
-def modules_outside(lock: str) -> set[str]:
-    """Return what can be imported here and is of no package of a lock."""
-    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE)
-    inside = {"abserve", *pinned}
-    return {
-        module
-        for module, packages in packages_distributions().items()
-        if not inside & {re.sub(r"[-_.]+", "-", each).lower() for each in packages}
-    }
 
 
 def run(folder: Path, *arguments: str, without: str = "") -> "subprocess.CompletedProcess[str]":

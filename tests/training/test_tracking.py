@@ -218,7 +218,7 @@ def test_nothing_of_it_is_told_to_anybody_else(folder: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     assert done.stdout == "None\n"

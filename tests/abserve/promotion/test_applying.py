@@ -34,6 +34,36 @@ def test_the_predictors_are_owned_by_who_applied_them(api: LocalApi, cluster: Ku
     assert changed["spec"]["protocol"] == "v2"
 
 
+def test_flux_is_told_to_leave_what_was_applied_alone_until_it_is_given_back(
+    api: LocalApi, cluster: Kubernetes
+) -> None:
+    api.apply()
+    changed = set_weights(Applying(cluster, allow), "iris", HALF, 5)
+    assert changed["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/ssa"] == "Ignore"
+    for manager, stated in (
+        ("kustomize-controller", {"spec": {"predictors": changed["spec"]["predictors"]}}),
+        ("abserve-rollout", {}),
+    ):
+        kept = cluster.custom.patch_namespaced_custom_object(
+            "machinelearning.seldon.io",
+            "v1",
+            "shop",
+            "seldondeployments",
+            "iris",
+            {
+                "apiVersion": changed["apiVersion"],
+                "kind": changed["kind"],
+                "metadata": {"name": "iris"},
+                **stated,
+            },
+            field_manager=manager,
+            force=True,
+            _content_type="application/apply-patch+yaml",
+        )
+    assert "kustomize.toolkit.fluxcd.io/ssa" not in kept["metadata"].get("annotations", {})
+    assert kept["spec"] == changed["spec"]
+
+
 def test_a_promotion_can_be_applied(api: LocalApi, cluster: Kubernetes) -> None:
     api.apply()
     promoted = promote(Applying(cluster, allow), "iris", lambda _: None, 5)

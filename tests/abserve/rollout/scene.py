@@ -14,6 +14,7 @@ from abserve.errors import KubernetesError, LostCountsError, TelemetryError
 from abserve.promotion.kubernetes import Document, Report, say_nothing
 from abserve.rollout.audit import AuditLog, latest_log, read_log
 from abserve.rollout.controller import Controller
+from abserve.rollout.exposing import Exposed
 from abserve.rollout.records import Decided, End, Record
 from abserve.rollout.state import State
 from abserve.rollout.stepping import Pace
@@ -279,6 +280,7 @@ class Scene:
         self.clock.each_minute = self.servers.serve
         self.kill_after = -1
         self.said: list[str] = []
+        self.exposed = Exposed("iris")
         self.clock.wait(60)
 
     def world(self) -> World:
@@ -293,6 +295,7 @@ class Scene:
             60.0,
             self._tell,
             self.said.append,
+            self.exposed.look,
         )
 
     def controller(self, *, given: bool = False, anew: bool = False) -> Controller:

@@ -20,7 +20,7 @@ def pipeline_of(model: str, described_as: str = "v1") -> Pipeline:
     return find_pipeline(definition.pipeline)(definition, described_as, lambda _: None)
 
 
-@pytest.fixture(scope="module", params=["iris", "breast_cancer", "diabetes", "digits"])
+@pytest.fixture(scope="module", params=["iris", "breast-cancer", "diabetes", "digits"])
 def pipeline(request: pytest.FixtureRequest) -> Pipeline:
     return pipeline_of(request.param)
 
