@@ -125,8 +125,10 @@ LABEL org.opencontainers.image.title="abserve/training" \
 
 COPY --from=build-training /opt/abserve /opt/abserve
 
-# Matplotlib keeps a cache of fonts, which it would look for in a home that nobody has here.
-ENV MPLCONFIGDIR=/tmp/matplotlib
+# There is no git in the image, and a version says which commit trained it. Matplotlib keeps a cache
+# of fonts, which it would look for in a home that nobody has here.
+ENV ABSERVE_REVISION=${REVISION} \
+    MPLCONFIGDIR=/tmp/matplotlib
 
 # Beside models/ and model-settings/, which the commands read; what they write goes to the model
 # repository and to /tmp.

@@ -1,10 +1,13 @@
 """Which code and which libraries a version came from."""
 
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "skops")
 
 
@@ -17,12 +20,14 @@ def git_state(file: Path) -> tuple[str | None, bool | None]:
     """Return the commit `file` belongs to, and whether its checkout has changes on top.
 
     Both are None where that cannot be known: no git, no checkout, or an installed copy that lies
-    within somebody else's checkout without belonging to it.
+    within somebody else's checkout without belonging to it. An image knows what it was built from
+    by ``ABSERVE_REVISION``, and of changes on top nothing.
     """
     # Tracked, or new and not ignored: a virtual environment within a checkout is ignored.
     belongs = ("ls-files", "--cached", "--others", "--exclude-standard", "--error-unmatch")
     if _git(file.parent, *belongs, file.name) is None:
-        return None, None
+        built_from = os.environ.get("ABSERVE_REVISION", "")
+        return (built_from if _COMMIT.fullmatch(built_from) else None), None
     commit = _git(file.parent, "rev-parse", "HEAD")
     changes = _git(file.parent, "status", "--porcelain")
     if commit is None or changes is None:

@@ -31,6 +31,18 @@ def test_a_clean_checkout_has_a_commit_and_no_changes(code: Path) -> None:
     assert dirty is False
 
 
+def test_an_image_says_what_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "code.py"
+    file.touch()
+    assert git_state(file) == (None, None)
+    monkeypatch.setenv("ABSERVE_REVISION", "0123456789abcdef" * 2 + "01234567")
+    assert git_state(file) == ("0123456789abcdef" * 2 + "01234567", None)
+    monkeypatch.setenv("ABSERVE_REVISION", "unknown")
+    assert git_state(file) == (None, None)
+
+
 def test_a_change_anywhere_in_the_checkout_is_told(code: Path) -> None:
     (code.parents[1] / "models.yaml").write_text("model: iris\n")
     assert git_state(code)[1] is True
