@@ -291,8 +291,9 @@ def test_values_of_secrets_are_shown_nowhere(cluster: LocalCluster) -> None:
         pod = pod_name(cluster, name)
         psutil.Process(cluster.pid_of(name)).kill()
         wait_until(lambda: n_restarts(cluster, name) == 1, lambda: cluster.pods(name))
-        logs = [*cluster.home.glob("logs/*"), *cluster.home.glob("pods/*/logs/*/*")]
-        assert logs
+        of_pod = [*cluster.home.glob(f"pods/*.{name}-*/logs/*/*")]
+        assert of_pod
+        logs = [*cluster.home.glob("logs/*"), *of_pod]
         for shown in (
             cluster.must("kubectl", "get", "pod", pod, "-o", "yaml"),
             cluster.must("kubectl", "describe", "pod", pod),

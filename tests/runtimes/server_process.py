@@ -37,6 +37,8 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        # What other tests of this process have set for themselves is no business of the server's.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ABSERVE_")}
         logs.mkdir(parents=True)
         self._stdout, self._stderr = logs / "stdout", logs / "stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
@@ -46,7 +48,7 @@ class ServerProcess:
                 stderr=stderr,
                 cwd=logs,
                 env={
-                    **os.environ,
+                    **kept,
                     "ABSERVE_FEEDBACK_KEY": "a key that only tests know",
                     "ABSERVE_DRAIN_SECONDS": "0",
                     "MLSERVER_HOST": "127.0.0.1",
