@@ -22,7 +22,7 @@ demo: setup ## train, serve two versions, split the traffic, promote on evidence
 	@$(VENV)/abserve demo $(ARGS)
 
 test: lint ## everything that must pass: lint, then pytest (CI runs this)
-	$(VENV)/pytest -n 3 --dist loadfile -m "not alone" $(ARGS)
+	$(VENV)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS)
 	@# Five means that ARGS chose none of those that measure time.
 	$(VENV)/pytest -m alone $(ARGS) || test $$? -eq 5
 
