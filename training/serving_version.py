@@ -7,9 +7,8 @@ be about the same columns and classes; a schema that changed leaves nothing to c
 from dataclasses import dataclass
 
 import sklearn
-from pydantic import ValidationError
 
-from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SKOPS
+from abserve.artifacts import METADATA, MODEL_ONNX, MODEL_SKOPS, parse_metadata
 from abserve.errors import ArtifactError, TrainingError
 from abserve.metadata import Metadata
 from abserve.repository import Repository
@@ -58,14 +57,7 @@ def open_version(repository: Repository, model: str, version: str) -> ServingVer
         If it is served by another release of scikit-learn than the one that is installed.
     """
     name = f"{model} {version}"
-    try:
-        metadata = Metadata.model_validate_json(repository.read(model, version, METADATA))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(
-            f"{METADATA} of {name} is not a version's metadata: {where}: {first['msg']}"
-        ) from error
+    metadata = parse_metadata(repository.read(model, version, METADATA), f"{METADATA} of {name}")
     if metadata.served == "skops":
         _refuse_other_releases(name, metadata)
         content = repository.read(model, version, MODEL_SKOPS)
