@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
+from abserve.manifests.schemas import strict
+
 CRD = Path(__file__).parents[3] / "shared/contracts/seldondeployment-crd-v1.yaml"
 
 
@@ -39,26 +41,3 @@ def crd_faults(document: Any) -> list[str]:
     """Return what the API server of a real cluster would find wrong with a SeldonDeployment."""
     errors = crd_validator().iter_errors(document)
     return [f"{error.json_path}: {error.message}" for error in errors]
-
-
-def strict(schema: Any) -> Any:
-    """Return a CRD's schema as JSON Schema that refuses unknown fields, as kubectl does."""
-    if isinstance(schema, list):
-        return [strict(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {key: strict(each) for key, each in schema.items()}
-    if schema.get("x-kubernetes-int-or-string"):
-        # Beside the extension the CRD repeats it as anyOf, and some fields add a pattern, which
-        # JSON Schema asks of strings only, as Kubernetes does.
-        result["type"] = ["integer", "string"]
-        result.pop("anyOf", None)
-    if schema.get("nullable") and isinstance(result.get("type"), str):
-        result["type"] = [result["type"], "null"]
-    if (
-        "properties" in schema
-        and "additionalProperties" not in schema
-        and not schema.get("x-kubernetes-preserve-unknown-fields")
-    ):
-        result["additionalProperties"] = False
-    return result
