@@ -14,6 +14,22 @@ _NOTHING = "-"
 _LARGE = 100
 
 
+def plain_table(title: str = "", caption: str = "", *, headings: bool = True) -> Table:
+    """Return a table without lines, as all answers have."""
+    return Table(
+        # As text: either may hold brackets, which are markup in a string.
+        title=Text(title, style="table.title") if title else None,
+        caption=Text(caption, style="table.caption") if caption else None,
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
+        title_justify="left",
+        caption_justify="left",
+        show_header=headings,
+    )
+
+
 def status_table(status: "DeploymentStatus") -> Table:
     """Return one row per predictor; what a shadow gets and what is wrong stand below."""
     title = f"{status.name} in {status.namespace}: {status.state}"
@@ -24,17 +40,7 @@ def status_table(status: "DeploymentStatus") -> Table:
     ]
     if status.description:
         notes.append(status.description)
-    table = Table(
-        title=title,
-        # As text: a description may hold brackets, which are markup in a string.
-        caption=Text("\n".join(notes), style="table.caption") if notes else None,
-        box=None,
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = plain_table(title, "\n".join(notes))
     for heading in ("predictor", "version"):
         table.add_column(heading, no_wrap=True)
     for heading in (
@@ -55,7 +61,7 @@ def status_table(status: "DeploymentStatus") -> Table:
 
 def deployments_table(deployments: "Sequence[DeploymentSummary]", *, everywhere: bool) -> Table:
     """Return one row per SeldonDeployment; with their namespaces, if they are of several."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = plain_table()
     for heading in (*["namespace"] * everywhere, "name", "state"):
         table.add_column(heading, no_wrap=True)
     table.add_column("predictors")

@@ -14,6 +14,7 @@ from abserve.analysis.wording import (
     progress,
     units_in_words,
 )
+from abserve.cli.render import plain_table
 from abserve.experiment import Action
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def analysis_lines(analysis: "Analysis", of: str) -> "Iterator[RenderableType]":
 
 def evidence_table(analysis: "Analysis") -> Table:
     """Return one row for each claim, each harm, and the sample ratio."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = plain_table()
     table.add_column("candidate: for a promotion, all of", ratio=1)
     for heading in ("e-value", "needed"):
         table.add_column(heading, justify="right", no_wrap=True)

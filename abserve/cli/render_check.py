@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from abserve.cli.render import plain_table
 
 if TYPE_CHECKING:
     from abserve.manifests import Checked, Finding
@@ -20,7 +21,7 @@ def checked_page(checked: "Checked") -> RenderableType:
     )
     if not checked.findings:
         return last
-    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = plain_table()
     table.add_column("", no_wrap=True)
     table.add_column("rule", no_wrap=True)
     # Nothing is cut: a file is what one opens next, and names are what one looks for.

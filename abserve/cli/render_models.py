@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from abserve.cli.render import plain_table
 from abserve.cli.render_training import estimate_in_words, gates_table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def versions_table(
     evaluations = [each.metadata.evaluation for each in versions if each.metadata]
     metrics = [name for name in _MAIN_METRICS if any(name in each for each in evaluations)]
     faults = [f"{each.stored.version}: {each.fault}" for each in versions if each.fault]
-    table = _table(title=model, caption="\n".join(faults))
+    table = plain_table(title=model, caption="\n".join(faults))
     for heading in ("version", "trained"):
         table.add_column(heading, no_wrap=True)
     table.add_column("estimator", overflow="fold")
@@ -85,7 +86,7 @@ def version_page(metadata: "Metadata", used_by: "Sequence[Use] | None") -> Group
 def comparison_page(model: str, comparison: "Comparison") -> Group:
     """Return the metrics of two versions side by side, and below what else is different."""
     first, second = comparison.first, comparison.second
-    metrics = _table(title=f"{model} {first} and {second}")
+    metrics = plain_table(title=f"{model} {first} and {second}")
     metrics.add_column("metric", no_wrap=True)
     for heading in (first, second):
         metrics.add_column(heading, justify="right")
@@ -99,7 +100,7 @@ def comparison_page(model: str, comparison: "Comparison") -> Group:
             _NOTHING if pair.difference is None else f"{pair.difference:+.4g}",
             {True: "overlap", False: "do not overlap", None: _NOTHING}[pair.overlap],
         )
-    differences = _table(title="what else is different")
+    differences = plain_table(title="what else is different")
     differences.add_column("", no_wrap=True)
     for heading in (first, second):
         differences.add_column(heading, overflow="fold")
@@ -111,7 +112,7 @@ def comparison_page(model: str, comparison: "Comparison") -> Group:
 
 def fates_table(model: str, fates: "Sequence[Fate]") -> Table:
     """Return one row per version: what keeps it, or that it goes."""
-    table = _table(title=model)
+    table = plain_table(title=model)
     for heading in ("version", "trained", ""):
         table.add_column(heading, no_wrap=True)
     table.add_column("why")
@@ -190,7 +191,7 @@ def _fitted(metadata: "Metadata") -> dict[str, Any]:
 
 
 def _evaluation(metadata: "Metadata") -> Table:
-    table = _table(title="evaluation")
+    table = plain_table(title="evaluation")
     table.add_column("metric", no_wrap=True)
     table.add_column("held-out rows", justify="right")
     table.add_column("value")
@@ -207,27 +208,13 @@ def _evaluation(metadata: "Metadata") -> Table:
 
 
 def _facts(title: str, facts: Mapping[str, Any]) -> Table:
-    table = _table(title=title, headings=False)
+    table = plain_table(title=title, headings=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in (None, "", (), []):
             table.add_row(name, Text(_shown(value)))
     return table
-
-
-def _table(title: str, caption: str = "", *, headings: bool = True) -> Table:
-    return Table(
-        title=Text(title, style="table.title"),
-        caption=Text(caption, style="table.caption") if caption else None,
-        box=None,
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-        title_justify="left",
-        caption_justify="left",
-        show_header=headings,
-    )
 
 
 def _titled(title: str, content: RenderableType) -> Group:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from rich.table import Table
 
 from abserve.cli.progress import Progress
+from abserve.cli.render import plain_table
 
 if TYPE_CHECKING:
     from abserve.metadata import Estimate, GateOutcome, Metadata
@@ -88,7 +89,7 @@ def estimate_in_words(estimate: "Estimate") -> str:
 
 def gates_table(outcomes: "Sequence[GateOutcome]") -> Table:
     """Return one row per gate, those that failed first."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = plain_table()
     for heading in ("gate", "bar"):
         table.add_column(heading)
     for heading in ("found", "by"):

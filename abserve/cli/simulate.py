@@ -216,9 +216,9 @@ def _border(experiment: "Experiment") -> str:
 
 
 def _table(first: str, *others: str) -> "Table":
-    from rich.table import Table
+    from abserve.cli.render import plain_table
 
-    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = plain_table()
     table.add_column(first, no_wrap=True)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)
