@@ -1,6 +1,7 @@
 """``abserve up`` and ``abserve down``: the local cluster."""
 
 import asyncio
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def up(
         if sys.stdin.isatty():
             _say("ctrl-C stops it")
         with home.locked():
-            asyncio.run(LocalCluster(home, options, _say).run())
+            asyncio.run(LocalCluster(home, options, _say_if_there_is_room).run())
 
 
 def _trusted(given: Path | None) -> Path | None:
@@ -162,3 +163,12 @@ def _say(line: str) -> None:
     click.echo(line)
     # In the background somebody follows the log, and a file is not flushed by itself.
     sys.stdout.flush()
+
+
+def _say_if_there_is_room(line: str) -> None:
+    """Say something to the log, whose disk may be full: what serves must not end for that."""
+    try:
+        _say(line)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise

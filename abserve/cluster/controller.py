@@ -25,7 +25,10 @@ from abserve.cluster.processes import Processes
 from abserve.cluster.replica_set import ReplicaSet
 from abserve.cluster.secrets import decoded, secret
 from abserve.cluster.state import State
+from abserve.errors import ClusterError
 from abserve.seldon import InvalidManifestError, Predictor, SeldonDeployment
+
+_AGAIN_SECONDS = 5.0
 
 
 class Controller:
@@ -110,11 +113,23 @@ class Controller:
         async for event in self._store.watch(NAMESPACE, None, self._since):
             name = event.document["metadata"]["name"]
             if event.change == "ADDED":
-                self._make_secrets(name)
+                await self._until_kept(self._make_secrets, name)
             elif event.change == "DELETED":
-                for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT, LEASE):
-                    for document in self._store.list(kind, name):
-                        self._store.delete(kind, name, document["metadata"]["name"])
+                await self._until_kept(self._empty, name)
+
+    async def _until_kept(self, change: Callable[[str], None], namespace: str) -> None:
+        """Make a change of ours to a namespace, which has to wait while the disk is full."""
+        while True:
+            try:
+                return change(namespace)
+            except ClusterError as error:
+                self._report(f"namespace {namespace}: {error}")
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _empty(self, namespace: str) -> None:
+        for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT, LEASE):
+            for document in self._store.list(kind, namespace):
+                self._store.delete(kind, namespace, document["metadata"]["name"])
 
     def _make_secrets(self, namespace: str) -> None:
         for name, values in self._secrets.items():

@@ -8,7 +8,8 @@
 
 As with the operator, routes change only when every predictor is ready. Whatever is wrong with a
 change, what was serving before therefore keeps serving. What is routed is kept on disk, so that
-this holds for a cluster that was killed, too.
+this holds for a cluster that was killed, too. While the disk is full, or the gateway takes no
+change, nothing retires, and it is tried again.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ from abserve.seldon import (
     with_defaults,
 )
 from abserve.weights import Weights
+
+_AGAIN_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -99,7 +102,9 @@ class LocalDeployment:
         self._path = gateway_path(namespace, name)
         self._sets: dict[tuple[str, str], ReplicaSet] = {}
         self._routed: list[_Routed] = []
+        self._surplus: list[tuple[ReplicaSet, list[Replica]]] = []
         self._retiring: set[asyncio.Task[None]] = set()
+        self._again: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._wake.set()
         self._said = ""
@@ -135,6 +140,9 @@ class LocalDeployment:
                 break
             try:
                 await self._reconcile(document)
+            except ClusterError as error:
+                self._tell(f"{self._name}: {error}")
+                self._look_again()
             except (
                 Exception
             ):  # a fault of ours must not end what serves; the next change tries again
@@ -145,8 +153,12 @@ class LocalDeployment:
 
     async def stop(self) -> None:
         """Take the route out of force, and stop all replicas."""
-        await self._gateway.withdraw(self._path)
-        self._state.settle(self._routed_setting, None)
+        try:
+            await self._gateway.withdraw(self._path)
+            self._state.settle(self._routed_setting, None)
+        except ClusterError as error:
+            self._report(f"{self._name}: {error}")
+        self._retire_surplus()
         for replica_set in self._sets.values():
             self._retire(replica_set, replica_set.scale(0))
         self._sets.clear()
@@ -155,24 +167,27 @@ class LocalDeployment:
     async def _reconcile(self, document: Document) -> None:
         deployment = with_defaults(SeldonDeployment.parse(document))
         wanted: list[_Routed] = []
-        surplus: list[tuple[ReplicaSet, list[Replica]]] = []
         for predictor in deployment.spec.predictors:
             replica_set = self._replica_set(deployment, predictor)
-            surplus.append((replica_set, replica_set.scale(predictor.replicas or 0)))
+            self._surplus.append((replica_set, replica_set.scale(predictor.replicas or 0)))
             wanted.append(_Routed(deployment, predictor, replica_set))
         # What still serves in place of what is not ready yet: its pods may be deleted, too.
         for each in self._routed:
             if all(each.replicas is not other.replicas for other in wanted):
                 replicas = each.replicas.scale(each.predictor.replicas or 0)
-                surplus.append((each.replicas, replicas))
-        ready = all(each.replicas.ready for each in wanted)
-        if ready:
-            self._routed = wanted
-            self._state.settle(self._routed_setting, json.dumps(document))
-        trouble = await self._route()
-        for replica_set, replicas in surplus:
-            self._retire(replica_set, replicas)
-        self._retire_all_but({id(each.replicas) for each in (*wanted, *self._routed)})
+                self._surplus.append((each.replicas, replicas))
+        trouble = ""
+        try:
+            if all(each.replicas.ready for each in wanted):
+                self._state.settle(self._routed_setting, json.dumps(document))
+                self._routed = wanted
+            await self._route()
+        except ClusterError as error:
+            trouble = str(error)
+            self._look_again()
+        else:
+            self._retire_surplus()
+            self._retire_all_but({id(each.replicas) for each in (*wanted, *self._routed)})
         self._write_status(deployment, wanted, trouble)
 
     def _replica_set(self, deployment: SeldonDeployment, predictor: Predictor) -> ReplicaSet:
@@ -181,10 +196,16 @@ class LocalDeployment:
             self._sets[key] = self._new_replica_set(deployment, predictor, self.wake)
         return self._sets[key]
 
-    async def _route(self) -> str:
-        """Put what is routed in force; return what went wrong, in words, or nothing."""
+    def _look_again(self) -> None:
+        """Look again in a while, also if nothing changes until then."""
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.wake)
+
+    async def _route(self) -> None:
+        """Put what is routed in force."""
         if not self._routed:
-            return ""
+            return
         variants = sorted(
             (each for each in self._routed if not each.predictor.shadow),
             key=lambda each: place_of(each.predictor),
@@ -209,11 +230,12 @@ class LocalDeployment:
             unit_header=unit_header(deployment),
             retries=Retries(*retry) if retry else None,
         )
-        try:
-            await self._gateway.serve(route)
-        except ClusterError as error:
-            return str(error)
-        return ""
+        await self._gateway.serve(route)
+
+    def _retire_surplus(self) -> None:
+        for replica_set, replicas in self._surplus:
+            self._retire(replica_set, replicas)
+        self._surplus.clear()
 
     def _retire(self, replica_set: ReplicaSet, replicas: list[Replica]) -> None:
         if replicas:
@@ -257,9 +279,7 @@ class LocalDeployment:
         self._store.update(SELDON_DEPLOYMENT, {**document, "status": status})
         shares = _shares(deployment) if status["state"] == "Available" else "starting"
         said = f"{self._name}: {status['state']}, {status['description'] or shares}"
-        if said != self._said:
-            self._said = said
-            self._report(said)
+        if self._tell(said):
             record_event(
                 self._store,
                 document,
@@ -268,6 +288,14 @@ class LocalDeployment:
                 said.partition(", ")[2],
                 self._now(),
             )
+
+    def _tell(self, said: str) -> bool:
+        """Report something, unless it was the last that was; return whether it was not."""
+        news = said != self._said
+        if news:
+            self._said = said
+            self._report(said)
+        return news
 
 
 def _shares(deployment: SeldonDeployment) -> str:

@@ -1,12 +1,14 @@
 """Events: what happened to an object, for ``kubectl describe`` and ``kubectl events``."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from abserve.cluster.api.kinds import EVENT
 from abserve.cluster.api.store import Document, Store
 from abserve.cluster.containers import CONFIG_ERROR, CRASH_LOOP, UNHEALTHY
+from abserve.errors import ClusterError
 from abserve.seldon import as_time
 
 _LATEST_KEPT = 200
@@ -15,6 +17,8 @@ _LONGEST_MESSAGE = 1024
 Severity = Literal["Normal", "Warning"]
 Told = tuple[Severity, str, str]
 """Severity, reason and message of an event."""
+
+_logger = logging.getLogger(__name__)
 
 
 def record_event(
@@ -25,12 +29,23 @@ def record_event(
     message: str,
     now: dt.datetime,
 ) -> None:
-    """Note that something happened to an object; the same again only counts up."""
+    """Note that something happened to an object; the same again only counts up.
+
+    One that there is no room for is lost: what happened goes on without it, as on Kubernetes.
+    """
+    try:
+        _record(store, about, severity, reason, message, as_time(now))
+    except ClusterError as error:
+        _logger.warning("the event %s of %s is lost: %s", reason, about["metadata"]["name"], error)
+
+
+def _record(
+    store: Store, about: Document, severity: Severity, reason: str, message: str, time: str
+) -> None:
     metadata = about["metadata"]
     namespace = metadata["namespace"]
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[: _LONGEST_MESSAGE - 3]}..."
-    time = as_time(now)
     known = store.list(EVENT, namespace)
     earlier = next((each for each in known if _tells(each, metadata["uid"], reason, message)), None)
     if earlier is not None:

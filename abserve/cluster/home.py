@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from abserve.errors import ClusterError
 from abserve.schema import Value
+
+# For the state with its journal, a copy of a version and the first lines of its logs. With less a
+# cluster ends in the middle of its start, and has no room to say why.
+_LEAST_FREE_BYTES = 16 * 1024 * 1024
 
 
 class ProcessRecord(Value):
@@ -112,7 +117,7 @@ class Home:
         Raises
         ------
         ClusterError
-            If the folder cannot be written.
+            If the folder cannot be written, or its disk is full.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,6 +128,12 @@ class Home:
                 f"{self.folder} cannot be written ({error.strerror}); "
                 "name another folder with --home"
             ) from error
+        free_bytes = shutil.disk_usage(self.folder).free
+        if free_bytes < _LEAST_FREE_BYTES:
+            raise ClusterError(
+                f"{free_bytes:,} bytes are free on the disk of {self.folder}; expected at least "
+                f"{_LEAST_FREE_BYTES:,}: make room, or name another folder with --home"
+            )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -164,7 +175,11 @@ class Home:
 
     def write_processes(self, records: Iterable[ProcessRecord]) -> None:
         entries = [record.model_dump() for record in records]
-        write_atomically(self._processes, json.dumps(entries, indent=2).encode())
+        if entries:
+            write_atomically(self._processes, json.dumps(entries, indent=2).encode())
+        else:
+            # To remove a file takes no room: a cluster can be stopped while its disk is full.
+            self._processes.unlink(missing_ok=True)
 
     def _read_cluster(self) -> ClusterRecord | None:
         try:
@@ -174,8 +189,26 @@ class Home:
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace the file at `path` in one step, so that no reader sees half of it."""
+    """Replace the file at `path` in one step, so that no reader sees half of it.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be written; what was there is there still.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(content)
-    temporary.replace(path)
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise cannot_write(path, error.strerror) from error
+
+
+def cannot_write(path: Path, why: str | None) -> ClusterError:
+    """Return the error of a file in a cluster's folder that takes no more."""
+    return ClusterError(
+        f"{path} cannot be written ({why}); make room on its disk, or mend its permissions"
+    )

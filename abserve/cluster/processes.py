@@ -12,6 +12,7 @@ next one takes over those it has a use for.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -21,16 +22,21 @@ from typing import Any, Protocol
 
 import psutil
 
-from abserve.cluster.home import Home, ProcessRecord, record_of
+from abserve.cluster.home import Home, ProcessRecord, cannot_write, record_of
+from abserve.errors import ClusterError
 
 # Everything else of the caller's environment stays out: a pod on Kubernetes does not see it either.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
 
 _LOG_TAIL_BYTES = 16_384
+_WRITE_AGAIN_SECONDS = 5.0
 # The line that names the exception is the first that is not indented.
 _TRACEBACK = re.compile(
     r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE
 )
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Processes:
@@ -40,6 +46,7 @@ class Processes:
         self._home = home
         self._records: dict[int, ProcessRecord] = {}
         self._left = list(home.processes())
+        self._again: asyncio.TimerHandle | None = None
 
     async def start(
         self,
@@ -53,9 +60,18 @@ class Processes:
         """Start `command` in `folder`, its output appended to `log`.
 
         `details` are kept with the record, for whoever may have to take the process over.
+
+        Raises
+        ------
+        ClusterError
+            If the log cannot be written.
         """
         inherited = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
-        with log.open("ab") as output:
+        try:
+            output = log.open("ab")
+        except OSError as error:
+            raise cannot_write(log, error.strerror) from error
+        with output:
             process = await asyncio.create_subprocess_exec(
                 *map(str, command),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -106,7 +122,16 @@ class Processes:
             self._write()
 
     def _write(self) -> None:
-        self._home.write_processes([*self._records.values(), *self._left])
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        try:
+            self._home.write_processes([*self._records.values(), *self._left])
+        except ClusterError as error:
+            # For the next cluster, if this one is killed: no reason to stop what serves.
+            _logger.warning("%s; it is tried again every %g s", error, _WRITE_AGAIN_SECONDS)
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(_WRITE_AGAIN_SECONDS, self._write)
 
 
 class _Process(Protocol):

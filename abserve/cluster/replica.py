@@ -17,7 +17,7 @@ import contextlib
 import datetime as dt
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import psutil
 
 from abserve.cluster.containers import ERROR, UNHEALTHY, Container, Running, Terminated
 from abserve.cluster.model_server import ModelServer
-from abserve.cluster.ports import HOST, free_port
+from abserve.cluster.ports import HOST, free_port, is_free
 from abserve.cluster.probes import says_yes
 from abserve.cluster.processes import Child, Processes, describe_exit
 from abserve.cluster.storage import copy_model
@@ -112,6 +112,7 @@ class Replica:
         self._changed = changed
         self._now = now
         self._server: _Server | None = None
+        self._earlier_ports: Ports | None = None
         self._signed_by: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -192,8 +193,10 @@ class Replica:
                 if self._server is None:
                     self._server = await self._launch()
                 await self._mind(self._server)
-            except AbserveError as error:
+            # OSError: a disk without room for the copy or a log.
+            except (AbserveError, OSError) as error:
                 code = await self._server.child.wait() if self._server else 1
+                self._earlier_ports = self.ports or self._earlier_ports
                 self._server = None
                 was_ready = self.ready
                 delay = back_off.next_delay()
@@ -222,8 +225,11 @@ class Replica:
         self.initializer.end(0)
 
     async def _launch(self) -> _Server:
-        """Start the server on ports that nobody else uses."""
-        ports = Ports(http=free_port(), grpc=free_port(), metrics=free_port())
+        """Start the server, after a crash on the ports that it had."""
+        # The gateway knows these, and cannot be told of others while its disk is full.
+        ports = self._earlier_ports
+        if ports is None or not all(is_free(port) for port in astuple(ports)):
+            ports = Ports(http=free_port(), grpc=free_port(), metrics=free_port())
         command = self.spec.server.command(self.model_folder)
         environment = {
             # `drain` has done that before the process is told to end.

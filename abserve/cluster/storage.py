@@ -7,6 +7,7 @@ Kubernetes: a command line is readable by everyone on the machine.
 """
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -236,10 +237,10 @@ async def copy_model(
             await process.wait()
     if process.returncode != 0:
         said = "".join(tail(log, 1)) or "rclone said nothing"
-        raise ClusterError(
-            f"modelUri {uri} cannot be copied: {_RCLONE_PREFIX.sub('', said)}; check the "
-            "bucket, the path and the Secret that envSecretRefName names"
-        )
+        do = "check the bucket, the path and the Secret that envSecretRefName names"
+        if os.strerror(errno.ENOSPC).lower() in said:
+            do = f"make room on the disk of {destination}"
+        raise ClusterError(f"modelUri {uri} cannot be copied: {_RCLONE_PREFIX.sub('', said)}; {do}")
     # rclone copies nothing, and is content, when there is nothing under the path.
     if not any(destination.rglob("*")):
         raise ClusterError(

@@ -4,6 +4,7 @@ Both do the same few things with files. What differs is how a version comes into
 goes: `place` and `take_away`.
 """
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,7 +72,9 @@ class Store(Protocol):
 
 def failure(url: str, what: str, error: Exception) -> RepositoryError:
     """Return that the repository cannot be `what`, read or written, with the store's own reason."""
+    do = "check the URL, the credentials and the rights"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        do = "make room there: 'abserve models prune' deletes old versions that nobody uses"
     return RepositoryError(
-        f"repository {url} cannot be {what}: {type(error).__name__}: {error}; "
-        "check the URL, the credentials and the rights"
+        f"repository {url} cannot be {what}: {type(error).__name__}: {error}; {do}"
     )

@@ -46,7 +46,7 @@ class LocalCluster:
         self, *command: str, text: str | None = None, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command,
+            self.within(*command),
             cwd=ROOT,
             env={**self.environment, **environment},
             input=text,
@@ -55,6 +55,10 @@ class LocalCluster:
             timeout=180,
             check=False,
         )
+
+    def within(self, *command: str) -> list[str]:
+        """Return a command that runs where the cluster is: on this machine, as it stands."""
+        return list(command)
 
     def abserve(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return self.run("abserve", *arguments, **environment)

@@ -20,6 +20,7 @@ from abserve.cluster.api.requests import authorize
 from abserve.cluster.api.status import ApiError
 from abserve.cluster.api.store import Store
 from abserve.cluster.api.writing import Admit, Writer
+from abserve.errors import ClusterError
 
 
 class Api:
@@ -56,6 +57,7 @@ class Api:
             routes=self._routes(),
             exception_handlers={
                 ApiError: _answer_refusal,
+                ClusterError: _answer_no_room,
                 404: _answer_unknown_path,
                 405: _answer_unknown_path,
             },
@@ -176,6 +178,11 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
     return JSONResponse(error.status, error.code)
+
+
+async def _answer_no_room(_: Request, error: Exception) -> Response:
+    refusal = ApiError(507, f"nothing was changed: {error}", reason="InsufficientStorage")
+    return JSONResponse(refusal.status, refusal.code)
 
 
 async def _answer_unknown_path(request: Request, error: Exception) -> Response:

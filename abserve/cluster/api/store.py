@@ -3,10 +3,12 @@
 The rules are those of Kubernetes: `resourceVersion` counts all changes, `generation` counts the
 changes of `spec`, an update that names an old version is a conflict, and whoever watches from a
 version on sees every later change in order. Everything runs on one event loop, so no change can
-come between the lines of a method. A change is on disk before anybody is told of it.
+come between the lines of a method. A change is on disk before anybody is told of it, and one that
+there is no room for is none; only what shows what runs changes all the same.
 """
 
 import asyncio
+import contextlib
 import copy
 import datetime
 import uuid
@@ -18,6 +20,7 @@ from typing import Any, Literal
 from abserve.cluster.api.kinds import Kind
 from abserve.cluster.api.status import ApiError, conflict, not_found
 from abserve.cluster.state import State
+from abserve.errors import ClusterError
 
 Document = dict[str, Any]
 Change = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -156,7 +159,7 @@ class Store:
         document = self.get(kind, namespace, name)
         if not dry_run:
             key = _key(kind, namespace, name)
-            self._state.keep(key, None, self._version + 1)
+            self._keep_on_disk(kind, key, None)
             del self._objects[key]
             self._version += 1
             document["metadata"]["resourceVersion"] = str(self._version)
@@ -198,12 +201,19 @@ class Store:
     ) -> Document:
         if not dry_run:
             stored["metadata"]["resourceVersion"] = str(self._version + 1)
-            kept = None if kind.derived else stored
-            self._state.keep(key, kept, self._version + 1)
+            self._keep_on_disk(kind, key, stored)
             self._version += 1
             self._objects[key] = stored
             self._announce(Event(self._version, change, kind, copy.deepcopy(stored)))
         return copy.deepcopy(stored)
+
+    def _keep_on_disk(self, kind: Kind, key: tuple[str, str, str], stored: Document | None) -> None:
+        if not kind.derived:
+            self._state.keep(key, stored, self._version + 1)
+            return
+        # Of what is made anew at each start only the number of the change is kept.
+        with contextlib.suppress(ClusterError):
+            self._state.keep(key, None, self._version + 1)
 
     def _announce(self, event: Event) -> None:
         self._changes.append(event)

@@ -1,8 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from abserve.cluster.api import Store
-from abserve.cluster.api.kinds import EVENT, SELDON_DEPLOYMENT
+from abserve.cluster.api.kinds import EVENT, SELDON_DEPLOYMENT, Kind
 from abserve.cluster.events import pod_events, record_event
+from abserve.errors import ClusterError
 from tests.abserve.cluster.documents import Document, seldon_deployment
 
 NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -111,3 +114,19 @@ def test_a_restart_within_the_second_is_still_a_start() -> None:
     running = {"running": {"startedAt": "2024-05-01T12:00:00Z"}}
     told = pod_events(pod(state=running), pod(state=running, restartCount=1))
     assert [reason for _, reason, _ in told] == ["Created", "Started"]
+
+
+class FullStore(Store):
+    """A store on a disk that is full."""
+
+    def create(self, kind: Kind, document: Document, *, dry_run: bool = False) -> Document:
+        raise ClusterError("state.db cannot be written")
+
+
+async def test_an_event_without_room_is_lost_and_told_to_the_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = FullStore(lambda: NOW)
+    record_event(full, stored(store), "Warning", "Failed", "no files", NOW)
+    assert full.list(EVENT) == []
+    assert "the event Failed of iris is lost: state.db cannot be written" in caplog.text

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -183,3 +184,29 @@ def test_records_keep_the_start_to_the_last_digit(home: Home) -> None:
     record = record_of("abserve up", os.getpid())
     home.write_processes([record])
     assert json.loads((home.folder / "processes.json").read_text())[0]["started"] == record.started
+
+
+def test_a_file_that_cannot_be_written_stays_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    write_atomically(path, b"old")
+    # Whoever is root may write anywhere, but not to a folder as if it were a file.
+    (tmp_path / ".kubeconfig.new").mkdir()
+    with pytest.raises(ClusterError, match=r"kubeconfig cannot be written \(Is a directory\)"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_records_of_no_process_take_no_room(home: Home) -> None:
+    home.write_processes([record_of("abserve up", os.getpid())])
+    (home.folder / ".processes.json.new").mkdir()
+    home.write_processes([])
+    assert home.processes() == ()
+
+
+def test_a_disk_that_is_full_is_told_before_anything_starts(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(home.folder)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ClusterError, match=r"4,096 bytes are free on the disk of .*make room"):
+        home.make()

@@ -11,6 +11,7 @@ import pytest
 
 from abserve.cluster.home import Home, record_of
 from abserve.cluster.processes import Child, Processes, describe_exit, stop_recorded, tail
+from abserve.errors import ClusterError
 from tests.abserve.cluster.children import DEAF, DEAF_PARENT, SLEEP, saying
 
 GRACE_SECONDS = 10.0
@@ -328,3 +329,27 @@ async def test_what_nobody_took_over_is_stopped_by_its_name(
     assert home.processes() == (rclone,)
     await processes.stop_left(GRACE_SECONDS)
     assert home.processes() == ()
+
+
+async def test_a_record_that_cannot_be_written_is_written_later(
+    starter: Starter, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abserve.cluster.processes._WRITE_AGAIN_SECONDS", 0.01)
+    in_the_way = home.folder / ".processes.json.new"
+    in_the_way.mkdir()
+    child = await starter.start(SLEEP)
+    assert child.running
+    assert home.processes() == ()
+    in_the_way.rmdir()
+    async with asyncio.timeout(GRACE_SECONDS):
+        while not home.processes():
+            await asyncio.sleep(0.005)
+    assert [each.pid for each in home.processes()] == [child.pid]
+
+
+async def test_a_log_that_cannot_be_written_keeps_a_process_from_starting(
+    starter: Starter, home: Home
+) -> None:
+    starter.log.mkdir()
+    with pytest.raises(ClusterError, match=r"child.log cannot be written \(Is a directory\)"):
+        await starter.start(SLEEP)

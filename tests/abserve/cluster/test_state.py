@@ -70,3 +70,32 @@ def test_a_state_of_a_later_abserve_is_refused(tmp_path: Path) -> None:
         later.execute("PRAGMA user_version = 2")
     with pytest.raises(ClusterError, match="written by a later abserve"):
         State(tmp_path / "state.db")
+
+
+class SmallState(State):
+    """A state whose file may not grow any further."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._connection.execute("PRAGMA max_page_count = 1")
+
+    def grow(self) -> None:
+        self._connection.execute("PRAGMA max_page_count = 1000000")
+
+
+LARGE = {"value": "x" * 100_000}
+
+
+def test_a_change_without_room_is_refused_and_can_be_made_once_there_is(tmp_path: Path) -> None:
+    state = SmallState(tmp_path / "state.db")
+    state.keep(KEY, {"value": 1}, 1)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match=r"state.db cannot be written \(.*full\); make room"):
+            state.keep(KEY, LARGE, 2)
+    with pytest.raises(ClusterError, match="full"):
+        state.settle("routes", "x" * 100_000)
+    assert dict(state.objects()) == {KEY: {"value": 1}}
+    assert state.version == 1
+    state.grow()
+    state.keep(KEY, LARGE, 2)
+    assert dict(State(tmp_path / "state.db").objects()) == {KEY: LARGE}

@@ -1,7 +1,10 @@
 import json
 import math
 import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,3 +168,27 @@ def test_the_latest_log_is_the_one_that_was_begun_last(tmp_path: Path) -> None:
     later = AuditWriter.create(folder, BEGIN.model_copy(update={"at": 1.9e9})).path
     AuditWriter.create(folder, BEGIN)
     assert latest_log(folder) == later
+
+
+@contextmanager
+def room_for(n_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, which ends a write as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("n_more_bytes", [0, 40])
+def test_a_disk_that_is_full_costs_no_record(written: Written, n_more_bytes: int) -> None:
+    n_bytes = written.path.stat().st_size
+    with (
+        room_for(n_bytes + n_more_bytes),
+        pytest.raises(AuditError, match=r"full|cannot be written"),
+    ):
+        written.writer.append(Note(at=1.8e9 + 64, text="one more"))
+    assert written.path.stat().st_size == n_bytes
+    kept = written.writer.append(Note(at=1.8e9 + 65, text="with room again"))
+    assert read_log(written.path).records == (BEGIN, *RECORDS, kept)

@@ -5,6 +5,7 @@ import pytest
 
 from abserve.cluster.api import Store
 from abserve.cluster.api.kinds import SECRET, SELDON_DEPLOYMENT
+from abserve.errors import ClusterError
 from tests.abserve.cluster.asgi import Client
 from tests.abserve.cluster.documents import config_map, namespace, secret, seldon_deployment
 
@@ -562,3 +563,16 @@ async def test_a_port_that_is_no_number_is_a_bad_request(client: Client) -> None
 async def test_pods_can_be_listed(client: Client) -> None:
     items = (await client.get(PODS)).json["items"]
     assert [each["metadata"]["name"] for each in items] == ["iris-0"]
+
+
+async def test_a_change_without_room_is_answered_with_507(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise ClusterError("state.db cannot be written (database or disk is full); make room")
+
+    monkeypatch.setattr(store, "create", full)
+    refused = await client.post(SECRETS, secret())
+    assert refused.code == 507
+    assert refused.json["reason"] == "InsufficientStorage"
+    assert refused.json["message"].startswith("nothing was changed: state.db cannot be written")

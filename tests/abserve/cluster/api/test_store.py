@@ -9,6 +9,7 @@ from abserve.cluster.api.kinds import CONFIG_MAP, NAMESPACE, POD, SECRET, SELDON
 from abserve.cluster.api.status import ApiError
 from abserve.cluster.api.store import Event
 from abserve.cluster.state import State
+from abserve.errors import ClusterError
 from tests.abserve.cluster.documents import config_map, namespace, pod, secret, seldon_deployment
 
 _REMEMBERED = 10_000
@@ -306,3 +307,31 @@ async def test_whoever_watched_an_earlier_store_has_to_list_again() -> None:
     changes = Store(_now, state).watch(SECRET, None, 1)
     with pytest.raises(ApiError, match="too old"):
         await anext(changes)
+
+
+class ClosedState(State):
+    """A state that takes no change, as on a disk that is full."""
+
+    def close_for_changes(self) -> None:
+        self._connection.execute("PRAGMA query_only = ON")
+
+
+async def test_without_room_nothing_changes_but_what_shows_what_runs() -> None:
+    state = ClosedState()
+    store = Store(_now, state)
+    store.create(SECRET, secret())
+    shown = store.create(POD, pod("iris-0"))
+    state.close_for_changes()
+    for change in (
+        lambda: store.create(CONFIG_MAP, config_map("mine")),
+        lambda: store.update(SECRET, secret(key="bmV3")),
+        lambda: store.delete(SECRET, "default", "key"),
+    ):
+        with pytest.raises(ClusterError, match="cannot be written"):
+            change()
+    assert store.list(CONFIG_MAP) == []
+    assert store.get(SECRET, "default", "key")["data"] == {}
+    store.update(POD, {**shown, "status": {"phase": "Failed"}})
+    assert store.get(POD, "default", "iris-0")["status"] == {"phase": "Failed"}
+    store.delete(POD, "default", "iris-0")
+    assert store.list(POD) == []
