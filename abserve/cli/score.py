@@ -1,5 +1,6 @@
 """``abserve score``: the rows of a file, through the endpoint that serves a model."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from abserve.scoring import Progress as Progressed
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+# Or a URL, which a Path would change.
+_NAME = click.Path(dir_okay=False)
 
 
 @click.command("score")
-@click.argument("source", metavar="IN", type=_FILE)
-@click.argument("target", metavar="OUT", type=_FILE)
+@click.argument("source", metavar="IN", type=_NAME)
+@click.argument("target", metavar="OUT", type=_NAME)
 @click.option(
     "--name",
     shell_complete=complete_deployments,
@@ -77,6 +80,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Rows may be answered by several versions, as they are while an experiment is going on.",
 )
 @click.option(
+    "--work-folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where files of a store are copied to, and where a run that was ended goes on.",
+)
+@click.option(
     "--token-file",
     type=_FILE,
     envvar="ABSERVE_TOKEN_FILE",
@@ -86,8 +95,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.pass_obj
 def score_command(
     context: Context,
-    source: Path,
-    target: Path,
+    source: str,
+    target: str,
     name: str | None,
     url: str | None,
     keep: tuple[str, ...],
@@ -97,21 +106,24 @@ def score_command(
     timeout_seconds: float,
     null_refused: bool,
     mixed_versions: bool,
+    work_folder: Path | None,
     token_file: Path | None,
     as_json: bool,
 ) -> None:
     """Score the rows of IN, a Parquet or CSV file, into OUT, a Parquet file.
 
-    The same command goes on where an earlier run of it was ended, however that came.
+    The same command goes on where an earlier run of it was ended, however that came. IN and OUT
+    may be URLs of a store, s3://bucket/in.parquet, if a --work-folder is named.
     """
     if (name is None) == (url is None):
         raise click.UsageError("name a SeldonDeployment with --name, or an address with --url")
     scoring = _scoring_package()
+    files = _Files(scoring, source, target, work_folder)
     address = url or _address_of(context, name or "", mixed_versions=mixed_versions)
     endpoint = scoring.Endpoint(address, timeout_seconds, token_file)
     order = scoring.Order(
-        source,
-        target,
+        files.fetched_source(),
+        files.fetched_target(),
         tuple(dict.fromkeys(keep)),
         rows_per_request,
         most_in_flight,
@@ -129,8 +141,9 @@ def score_command(
             progress.show(f"{now.n_rows:,} rows, {now.n_in_flight} requests at a time{busy}")
 
         scored = scoring.score(order, endpoint, report)
+        files.place_target(scored.target)
     if as_json:
-        echo_json(scored.to_json())
+        echo_json(scored.to_json() | {"target": target})
         return
     resumed = f", {scored.n_resumed:,} of them before this run" if scored.n_resumed else ""
     refused = f", {scored.n_refused:,} were refused" if scored.n_refused else ""
@@ -138,6 +151,49 @@ def score_command(
     click.echo(
         f"{scored.n_rows:,} rows scored by {scored.model} {versions}{resumed}{refused}: {target}"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """IN and OUT as they were named, and where they lie on this machine."""
+
+    scoring: "ModuleType"
+    source: str
+    target: str
+    work_folder: Path | None
+
+    def __post_init__(self) -> None:
+        for name in (self.source, self.target):
+            if self.scoring.is_url(name) and self.work_folder is None:
+                raise click.UsageError(
+                    f"{name} is of a store; name a folder on this machine with --work-folder, "
+                    "where it is copied to, and where a run that was ended goes on"
+                )
+
+    def fetched_source(self) -> Path:
+        if self.work_folder is None or not self.scoring.is_url(self.source):
+            return Path(self.source)
+        found: Path = self.scoring.fetch(self.source, self.work_folder / "in")
+        return found
+
+    def fetched_target(self) -> Path:
+        """Return where OUT is to be written.
+
+        One that is in the store already is fetched, unless a run wrote here since: what it was
+        made of decides whether there is anything to do.
+        """
+        if self.work_folder is None or not self.scoring.is_url(self.target):
+            return Path(self.target)
+        folder = self.work_folder / "out"
+        local: Path = self.scoring.local_of(self.target, folder)
+        if not local.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.scoring.fetch_if_there(self.target, folder)
+        return local
+
+    def place_target(self, local: Path) -> None:
+        if self.scoring.is_url(self.target):
+            self.scoring.place(local, self.target)
 
 
 def _address_of(context: Context, name: str, *, mixed_versions: bool) -> str:

@@ -1,6 +1,7 @@
 """Where a model is served: its V2 endpoint, and what its statuses say to whoever asks."""
 
 import threading
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ _BUSY = (
 )
 _WRONG_ROWS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ADVICE = {
-    HTTPStatus.UNAUTHORIZED: "name the file of a token with --token-file",
+    HTTPStatus.UNAUTHORIZED: "name the file of a token with --token-file, or renew the one in it; "
+    "what was answered is kept, and the same command goes on from there",
     HTTPStatus.FORBIDDEN: "this token may not ask this model; name another with --token-file",
     HTTPStatus.NOT_FOUND: "is the model served there, and under this name?",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "send fewer rows per request, with --rows",
@@ -107,10 +109,24 @@ class Endpoint:
         return response.content, response.headers.get(HEADER_LENGTH)
 
     def _ask(self, method: str, url: str, **request: Any) -> requests.Response:
-        headers = {**request.pop("headers", {}), **self._authorization()}
+        authorization = self._authorization()
+        response = self._send(method, url, authorization, **request)
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            # The token may have run out, and been replaced, while the request was under way.
+            renewed = self._authorization()
+            if renewed != authorization:
+                response = self._send(method, url, renewed, **request)
+        if response.status_code == HTTPStatus.OK:
+            return response
+        raise _error_of(response, url)
+
+    def _send(
+        self, method: str, url: str, authorization: Mapping[str, str], **request: Any
+    ) -> requests.Response:
+        headers = {**request.pop("headers", {}), **authorization}
         try:
             # A redirection would make a GET of a POST, and may lead away with the token.
-            response = self._session().request(
+            return self._session().request(
                 method,
                 url,
                 headers=headers,
@@ -122,9 +138,6 @@ class Endpoint:
             raise BusyError(f"{url} does not answer ({type(error).__name__})") from error
         except requests.RequestException as error:
             raise ScoringError(f"{url} cannot be asked: {error}") from error
-        if response.status_code == HTTPStatus.OK:
-            return response
-        raise _error_of(response, url)
 
     def _session(self) -> requests.Session:
         session = getattr(self._local, "session", None)

@@ -24,6 +24,15 @@ from abserve.scoring.model import Model
 _CSV = ".csv"
 _PARQUET = (".parquet", ".pq")
 _BLOCK_BYTES = 4 << 20
+_BUFFER_BYTES = 1 << 20
+# Some write texts as bytes, without saying that they are texts.
+_LIKE_TEXT = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
 
 
 class RefusedRowsError(Exception):
@@ -121,7 +130,8 @@ class Rows:
         begins = ends[left[0]] - sizes[left[0]] if left else 0
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with pq.ParquetFile(self._path) as file:
+            # By default a row group is read whole, and a file may be one of them.
+            with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
                 yield from file.iter_batches(n_rows, left, self._columns)
 
         return begins, batches() if left else iter(())
@@ -184,12 +194,16 @@ def _numbers(
 ) -> NDArray[np.float64]:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if any(is_like_text(column.type) for is_like_text in _LIKE_TEXT):
+        try:
+            column = column.cast(pa.large_string())
+        except pa.ArrowException as error:
+            raise ScoringError(f"column {name!r} holds bytes that are no text: {error}") from error
         names = categories.get(name)
         if names is None:
             raise ScoringError(f"column {name!r} holds text; expected numbers")
         # Nulls are no unknown texts: whether one may be missing is for the model to say.
-        places = pc.index_in(column, pa.array(names, column.type))
+        places = pc.index_in(column, pa.array(names, pa.large_string()))
         unknown = pc.and_(pc.is_valid(column), pc.is_null(places))
         if pc.any(unknown).as_py():
             text = column.filter(unknown)[0].as_py()

@@ -1,5 +1,6 @@
 """Files through a real server: complete, in order, once, whatever happens on the way."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,20 @@ def test_no_more_requests_are_in_flight_than_may_be(server: V2Server, source: Pa
     assert 2 <= server.most_at_once <= 3
 
 
+def test_whatever_a_server_is_busy_with_every_row_is_answered_once_and_in_place(
+    server: V2Server, source: Path
+) -> None:
+    chance = random.Random(7)
+    server.next_statuses = [chance.choice([200, 200, 429, 502, 503, 504]) for _ in range(60)]
+    seen: list[int] = []
+    order = Order(source, source.with_name("out.parquet"), ("id",), 20, 8)
+    score(order, Endpoint(server.url, 10), lambda now: seen.append(now.n_in_flight))
+    out = pq.read_table(order.target)
+    assert out["id"].to_pylist() == [f"{index:04}" for index in range(N_ROWS)]
+    assert out["prediction"].to_pylist() == [index + index % 2 for index in range(N_ROWS)]
+    assert min(seen) < 4 < max(seen) <= 8
+
+
 # Rows that are refused.
 
 
@@ -344,6 +359,35 @@ def test_the_token_is_sent(server: V2Server, source: Path, tmp_path: Path) -> No
     order = Order(source, tmp_path / "out.parquet")
     score(order, Endpoint(server.url, 10, tmp_path / "token"), lambda _progress: None)
     assert set(server.tokens) == {"Bearer abc"}
+
+
+def test_a_token_that_is_replaced_while_it_runs_out_is_sent_anew(
+    server: V2Server, source: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    server.accepted = "Bearer new"
+    server.meanwhile = lambda: token.write_text("new")
+    order = Order(source, tmp_path / "out.parquet", most_in_flight=1)
+    score(order, Endpoint(server.url, 10, token), lambda _progress: None)
+    assert server.tokens == ["Bearer old", "Bearer new"]
+
+
+def test_a_token_that_has_run_out_ends_the_run_with_what_was_answered_kept(
+    server: V2Server, source: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    server.accepted = "Bearer old"
+    server.meanwhile = lambda: len(server.tokens) > 3 and setattr(server, "accepted", "Bearer new")
+    order = Order(source, tmp_path / "out.parquet", rows_per_request=100, most_in_flight=1)
+    with pytest.raises(
+        ScoringError, match=r"Jwt is expired; .*renew the one in it; what was answer"
+    ):
+        score(order, Endpoint(server.url, 10, token), lambda _progress: None)
+    token.write_text("new")
+    scored = score(order, Endpoint(server.url, 10, token), lambda _progress: None)
+    assert (scored.n_rows, scored.n_resumed) == (N_ROWS, 300)
 
 
 @pytest.mark.parametrize("url", ["ftp://a/v2/models/iris", "http://a/iris", "iris"])

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class V2Server:
     """Answers a + b for each row.
 
     `next_statuses` are answered first, one a request; `refused` is a value of `a` that no request
-    may hold; `version_from` says from which value of `a` on another version answers.
+    may hold; `version_from` says from which value of `a` on another version answers; `accepted` is
+    the token that it wants, if any, and `meanwhile` is done while a request is looked at.
     """
 
     next_statuses: list[int] = field(default_factory=list)
@@ -51,6 +53,8 @@ class V2Server:
     metadata: Any = field(default_factory=lambda: METADATA)
     in_binary: bool = True
     seconds: float = 0.0
+    accepted: str | None = None
+    meanwhile: Callable[[], object] = lambda: None
     asked: list[list[float]] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
     most_at_once: int = 0
@@ -72,9 +76,11 @@ class V2Server:
 
     def _answer(self, request: web.Request, body: bytes) -> web.Response:
         self.tokens.append(request.headers.get("authorization"))
-        if self.next_statuses:
+        self.meanwhile()
+        if self.accepted not in {None, self.tokens[-1]}:
+            return web.json_response({"error": "Jwt is expired"}, status=401)
+        if self.next_statuses and (status := self.next_statuses.pop(0)) != HTTPStatus.OK:
             headers = {"Retry-After": self.retry_after} if self.retry_after else {}
-            status = self.next_statuses.pop(0)
             return web.json_response({"error": "as told"}, status=status, headers=headers)
         length = int(request.headers[LENGTH])
         document = json.loads(body[:length])
