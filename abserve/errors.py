@@ -11,6 +11,7 @@
     │   └── VersionExistsError   versions are immutable; this one is taken
     ├── ArtifactError      the files of a version are missing or were changed
     ├── ManifestError      a SeldonDeployment that Seldon would refuse, or we cannot run
+    │   └── UnderWayError        an experiment or a promotion is going on
     ├── FeedbackError      a feedback token that is forged, damaged or foreign
     ├── TelemetryError     counts that cannot be read
     │   └── LostCountsError      of a past moment; asking again does not bring them back
@@ -65,6 +66,10 @@ class ArtifactError(AbserveError):
 
 class ManifestError(AbserveError):
     """A SeldonDeployment, or the weights in it, would be refused."""
+
+
+class UnderWayError(ManifestError):
+    """An experiment or a promotion is going on; once it has ended, the same can be done."""
 
 
 class FeedbackError(AbserveError):

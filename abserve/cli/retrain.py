@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="Only if the drift of a feature is above this population stability index, as 0.25.",
 )
 @click.option(
+    "--if-idle",
+    is_flag=True,
+    help="Only if no experiment is going on: otherwise there is nothing to do, and that is no "
+    "failure.",
+)
+@click.option(
     "--every",
     "period_seconds",
     callback=read_period,
@@ -71,6 +77,7 @@ def retrain_command(
     like: str | None,
     published: str | None,
     bar: float | None,
+    if_idle: bool,
     period_seconds: float | None,
     experiment_file: Path | None,
     repository: str | None,
@@ -89,7 +96,7 @@ def retrain_command(
     on, nothing is trained.
 
     The exit code is 0 if that is done or there was no reason to, and 1 if anything failed, a gate
-    among it.
+    among it. An experiment that is going on is a failure as well, unless --if-idle is given.
     """
     _check_usage(click_context, like=like, published=published, bar=bar, every=period_seconds)
     context: Context = click_context.obj
@@ -100,6 +107,7 @@ def retrain_command(
         like,
         published,
         bar,
+        if_idle,
         experiment_file,
         Trainer(models, settings, context.repository_url(repository), private_key_file),
         prometheus,

@@ -3,7 +3,8 @@
 ::
 
     room for a candidate? ──> drift, if asked for? ──> train, judge, publish ──> open an experiment
-       no: refused              no: nothing to do         no: nothing changes
+       no: refused, or          no: nothing to do         no: nothing changes
+       nothing to do
 
 What is published and cannot be served stays published, and is told.
 """
@@ -25,6 +26,7 @@ from abserve.errors import (
     KubernetesError,
     ManifestError,
     RepositoryError,
+    UnderWayError,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Retraining:
 
     `model` is trained as `like` describes, and served by the SeldonDeployment `name`; with
     `published`, nothing is trained. `bar` is what the drift of a feature has to exceed, read from
-    `prometheus` or the replicas.
+    `prometheus` or the replicas. With `if_idle`, an experiment that is going on is no error.
     """
 
     context: Context
@@ -62,6 +64,7 @@ class Retraining:
     like: str | None
     published: str | None
     bar: float | None
+    if_idle: bool
     experiment_file: Path | None
     trainer: Trainer
     prometheus: "Access | None"
@@ -79,16 +82,21 @@ class Retraining:
         from abserve.promotion.candidate import find_baseline
 
         cluster = self.context.kubernetes()
-        baseline = find_baseline(cluster.get(self.name), self.model)
-        weight, candidate = self._first_weight()
-        self._check_repository(baseline)
         answer: dict[str, Any] = {
             "model": self.model,
             "name": self.name,
             "namespace": cluster.namespace,
-            "serving": baseline.version,
             "opened": False,
         }
+        try:
+            baseline = find_baseline(cluster.get(self.name), self.model)
+        except UnderWayError as error:
+            if not self.if_idle:
+                raise
+            return Answer(answer | {"under_way": str(error)}, (f"nothing is trained: {error}",))
+        weight, candidate = self._first_weight()
+        self._check_repository(baseline)
+        answer["serving"] = baseline.version
         if self.bar is not None:
             drift = self._drift(cluster, baseline)
             answer["drift"] = {"n_rows": drift.n_rows if drift else 0, **_largest(drift)}
@@ -140,7 +148,7 @@ class Retraining:
         RepositoryError
             If it lacks the version that serves, or the one to open the experiment with.
         """
-        repository = self.trainer.repository()
+        repository = self.trainer.repository
         if not repository.holds(self.model, baseline.version):
             raise RepositoryError(
                 f"{repository.url} does not hold {self.model} {baseline.version}, which serves "

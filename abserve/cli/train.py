@@ -8,7 +8,13 @@ import click
 
 from abserve.cli.completing import complete_models
 from abserve.cli.context import Context, echo_json, json_option
-from abserve.cli.training import Trainer, newest_described, trainer_options, version_that_serves
+from abserve.cli.training import (
+    Trainer,
+    compared_with,
+    newest_described,
+    served_versions,
+    trainer_options,
+)
 from abserve.errors import AbserveError, GateError
 
 if TYPE_CHECKING:
@@ -68,16 +74,24 @@ def train_command(
     trainer = Trainer(
         models, settings, context.repository_url(repository), private_key_file, tracking_uri
     )
-    opened = trainer.repository()
     names = trainer.defined_models() if model is None else (model,)
     definitions = [trainer.definition(name) for name in names]
+    wanted = [
+        (definition, list(_wanted(definition, trainer.repository, version, like, again=again)))
+        for definition in definitions
+    ]
+    asked = () if against else (definition for definition, found in wanted if found)
+    served = served_versions(context, asked)
     answers: list[dict[str, Any]] = []
     n_failed = 0
-    for definition in definitions:
-        for described_as, number in _wanted(definition, opened, version, like, again=again):
+    for definition, found in wanted:
+        for described_as, number in found:
+            serving = against or compared_with(
+                definition, trainer.repository, served.get(definition.model)
+            )
             try:
                 published = _train(
-                    context, trainer, definition, described_as, number, against, as_json=as_json
+                    trainer, definition, described_as, number, serving, as_json=as_json
                 )
             except AbserveError as error:
                 _show_gates(error, as_json=as_json and not every_model)
@@ -134,19 +148,17 @@ def _wanted(
 
 
 def _train(
-    context: Context,
     trainer: Trainer,
     definition: "training.Definition",
     described_as: str,
     number: str | None,
-    against: str | None,
+    serving: str | None,
     *,
     as_json: bool,
 ) -> "training.Published":
     from abserve.cli.render_training import TrainingProgress, evaluation_in_words
 
     title = f"{definition.model} {number or f'like {described_as}'}"
-    serving = against or version_that_serves(context, trainer.repository(), definition)
     with TrainingProgress(title, to_stderr=as_json) as progress:
         published = trainer.train(definition, described_as, number, serving, progress.report)
     if not as_json:

@@ -8,8 +8,9 @@
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +38,7 @@ _CLUSTER_SECONDS = 5.0
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trainer:
     """Where definitions lie, where versions go, and who signs and tracks them.
 
@@ -64,8 +65,9 @@ class Trainer:
         definition: training.Definition = training_package().read_definition(self.models, model)
         return definition
 
+    @cached_property
     def repository(self) -> "Repository":
-        """Open the model repository."""
+        """The model repository, opened when it is first asked for."""
         from abserve.repository import Repository
 
         return Repository(self.repository_url)
@@ -106,7 +108,7 @@ class Trainer:
         order = package.Order(definition, described_as, version, against)
         key = self._private_key()
         published: training.Published = package.train(
-            order, self.repository(), self.settings, report, key
+            order, self.repository, self.settings, report, key
         )
         if self.tracking_uri is not None:
             report("track", f"logging the run to {self.tracking_uri}")
@@ -138,27 +140,44 @@ def newest_described(definition: "training.Definition", like: str | None) -> str
     return max(definition.versions, key=version_number)
 
 
-def version_that_serves(
-    context: Context, repository: "Repository", definition: "training.Definition"
-) -> str | None:
-    """Return the version that gates compare with.
+def served_versions(
+    context: Context, definitions: "Iterable[training.Definition]"
+) -> Mapping[str, str]:
+    """Return the version that the cluster's baseline serves, of models that have one.
 
-    It is the baseline of the SeldonDeployment with the model's name; where no cluster can be asked,
-    or has none of that name, the newest that is published. None if nothing is compared, or there
-    is nothing to compare with.
+    The cluster is asked once for all, and not at all if no gate compares. Where none can be asked
+    the answer is empty.
+    """
+    compared = [each.model for each in definitions if each.gates.serving]
+    if not compared:
+        return {}
+    from abserve.promotion.candidate import read_baseline
+
+    documents = []
+    found = {}
+    # Training goes on without a cluster, and beside one that serves something else by a name.
+    with contextlib.suppress(KubernetesError):
+        documents = context.kubernetes(_CLUSTER_SECONDS).deployments()
+    by_name = {document["metadata"]["name"]: document for document in documents}
+    for model in compared:
+        with contextlib.suppress(ManifestError):
+            if model in by_name:
+                found[model] = read_baseline(by_name[model], model).version
+    return found
+
+
+def compared_with(
+    definition: "training.Definition", repository: "Repository", served: str | None
+) -> str | None:
+    """Return the version that gates compare with: what is served, or else the newest published.
+
+    None if nothing is compared, or there is nothing to compare with.
     """
     if not definition.gates.serving:
         return None
-    from abserve.promotion.candidate import read_baseline
-
-    model = definition.model
-    published = repository.versions(model)
-    baseline = None
-    # Training goes on without a cluster, and beside one that serves something else by this name.
-    with contextlib.suppress(KubernetesError, ManifestError):
-        baseline = read_baseline(context.kubernetes(_CLUSTER_SECONDS).get(model), model).version
-    if baseline in published:
-        return baseline
+    published = repository.versions(definition.model)
+    if served in published:
+        return served
     return published[-1] if published else None
 
 

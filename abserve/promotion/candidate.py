@@ -16,7 +16,7 @@ from typing import Any
 from abserve.errors import KubernetesError, ManifestError
 from abserve.names import is_version_name
 from abserve.promotion.availability import generation_of
-from abserve.promotion.change import SeldonDeployments, roll_back, set_weights
+from abserve.promotion.change import SeldonDeployments, set_weights
 from abserve.promotion.kubernetes import Document, Kubernetes, Report, say_nothing
 from abserve.promotion.readiness import unready_predictors
 from abserve.seldon import (
@@ -24,8 +24,10 @@ from abserve.seldon import (
     SeldonDeployment,
     baseline_and_candidate,
     check_no_experiment,
+    check_scaled_together,
     open_experiment,
     service_name,
+    shift_all,
 )
 from abserve.telemetry import Drift, combine_drift, read_counts
 from abserve.weights import WHOLE, Weights
@@ -62,12 +64,15 @@ def find_baseline(document: Mapping[str, Any], model: str) -> Baseline:
 
     Raises
     ------
+    UnderWayError
+        If an experiment is going on.
     ManifestError
-        If an experiment is going on, or the baseline serves no version of `model`.
+        If the baseline serves no version of `model`, or is scaled by its own load.
     KubernetesError
         If a predictor that would stay is not ready, for which no change would come into force.
     """
     check_no_experiment(document)
+    check_scaled_together(SeldonDeployment.parse(document))
     baseline = read_baseline(document, model)
     _, candidate = baseline_and_candidate(document)
     unready = unready_predictors(document)
@@ -164,11 +169,11 @@ def add_candidate(
 
     Raises
     ------
-    ManifestError
+    UnderWayError
         If an experiment is going on meanwhile.
     KubernetesError
         If the cluster refuses the change; or if the version does not come to serve in time, and
-        it is taken out again.
+        it is taken out again, whether or not the cluster puts that in force in time.
     """
     name = baseline.deployment
     document = cluster.get(name)
@@ -188,13 +193,34 @@ def add_candidate(
     except KubernetesError as error:
         failed = f"{baseline.uri_of(version)} did not come to serve ({error})"
         try:
-            roll_back(cluster, name, report, timeout_seconds, wait, remove=True)
-        except KubernetesError as another:
+            changed = _take_out(cluster, baseline, standing, report)
+        except (KubernetesError, ManifestError) as another:
             raise KubernetesError(
                 f"{failed}, and could not be taken out again: {another}; "
                 f"'abserve rollback {name} --remove' does that"
+            ) from error
+        try:
+            cluster.wait_until_available(name, generation_of(changed), timeout_seconds, wait)
+        except KubernetesError as another:
+            raise KubernetesError(
+                f"{failed} and is taken out of the SeldonDeployment again, which is not in force "
+                f"yet either: {another}"
             ) from error
         raise KubernetesError(
             f"{failed} and is taken out again; {baseline.predictor} serves {baseline.version} with "
             "all requests, as before"
         ) from error
+
+
+def _take_out(
+    cluster: SeldonDeployments, baseline: Baseline, candidate: str, report: Report
+) -> Document:
+    """Remove a candidate that was added, and give the baseline all requests.
+
+    Unlike a rollback it does not ask whether the baseline is ready. It was when the candidate was
+    added, and an operator that has not looked at that says nothing of it.
+    """
+    report(f"sending all requests to {baseline.predictor} and removing {candidate}")
+    document = cluster.get(baseline.deployment)
+    patch = shift_all(document, baseline.predictor, without=[candidate])
+    return cluster.patch(baseline.deployment, patch)

@@ -14,7 +14,13 @@ from abserve.rollout.changed import predictors_changed_at
 from abserve.rollout.history import History
 from abserve.rollout.records import Begin, version_of
 from abserve.rollout.seen import shown
-from abserve.seldon import SeldonDeployment, roles, unit_header, weights_of
+from abserve.seldon import (
+    SeldonDeployment,
+    check_scaled_together,
+    roles,
+    unit_header,
+    weights_of,
+)
 from abserve.telemetry import Reading
 from abserve.weights import WHOLE
 
@@ -51,13 +57,14 @@ def prepare(
         If the SeldonDeployment is not what the experiment is about, is not Available, its servers
         do not count what is needed, or know units that are new to the other version.
     ManifestError
-        If it cannot be told which predictor has which role.
+        If it cannot be told which predictor has which role, or one is scaled by its own load.
     TelemetryError
         If the counts cannot be read.
     """
     deployment = SeldonDeployment.parse(document)
     variants = _variants(experiment, deployment, document)
     _check_unit(experiment, deployment)
+    check_scaled_together(deployment)
     if not is_available(document, generation_of(document)):
         raise ExperimentError(
             f"SeldonDeployment {progress(document)}; expected it to be Available before its "

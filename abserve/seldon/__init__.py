@@ -45,6 +45,7 @@ from abserve.seldon.naming import (
     service_name,
     virtual_service_name,
 )
+from abserve.seldon.own_pods import INITIALIZER
 from abserve.seldon.prepackaged import PrepackagedServer, prepackaged_server
 from abserve.seldon.resource import (
     API_VERSION,
@@ -55,12 +56,14 @@ from abserve.seldon.resource import (
     SeldonPodSpec,
 )
 from abserve.seldon.routing import place_of, retries, unit_header
+from abserve.seldon.scaling import check_scaled_together
 from abserve.seldon.status import PredictorState, as_time, build_status, state_of
 from abserve.seldon.support import supported
 
 __all__ = [
     "API_VERSION",
     "CANDIDATE",
+    "INITIALIZER",
     "KIND",
     "METRICS_ENDPOINT",
     "MODEL_MOUNT",
@@ -82,6 +85,7 @@ __all__ = [
     "baseline_and_candidate",
     "build_status",
     "check_no_experiment",
+    "check_scaled_together",
     "container_environment",
     "container_service_name",
     "deployment_name",

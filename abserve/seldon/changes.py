@@ -24,7 +24,7 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from abserve.errors import ManifestError
+from abserve.errors import ManifestError, UnderWayError
 from abserve.seldon.naming import SERVICE_NAME
 from abserve.seldon.own_pods import serve, spread_by_itself, version_label
 from abserve.weights import WHOLE, Weights
@@ -207,21 +207,21 @@ def check_no_experiment(document: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ManifestError
+    UnderWayError
         If another version has requests, or the baseline has none because it is being promoted.
     """
     baseline, candidate = baseline_and_candidate(document)
     predictors = _predictors(document)
     own = predictors[_index_of(document, baseline)]
     if candidate is not None and not own.get("traffic"):
-        raise ManifestError(
+        raise UnderWayError(
             f"{baseline} of SeldonDeployment {_name(document)!r} has no requests, as in the middle "
             f"of a promotion; finish that first, with 'abserve promote {_name(document)}'"
         )
     for name, index in _variants(document).items():
         other = predictors[index]
         if other.get("traffic") and _model_uri(other) != _model_uri(own):
-            raise ManifestError(
+            raise UnderWayError(
                 f"an experiment is going on: SeldonDeployment {_name(document)!r} gives {name} "
                 f"({_model_uri(other)}) {other['traffic']}% of the traffic beside {baseline} "
                 f"({_model_uri(own)}); finish it first, with 'abserve promote {_name(document)}' "

@@ -97,6 +97,8 @@ def test_rows_that_drift_bring_a_new_version_that_competes_with_the_one_that_ser
     again = serving.abserve("retrain", "iris")
     assert again.returncode == 1
     assert "an experiment is going on" in again.stderr
+    told = serving.must("abserve", "retrain", "iris", "--if-idle")
+    assert told.startswith("nothing is trained: an experiment is going on")
     assert versions(serving) == before | {new}
 
     serving.must("abserve", "rollback", "iris")

@@ -88,7 +88,6 @@ DOCUMENTED: Mapping[str, set[str]] = {
         "customresource_kind",
         "ready",
         "suspended",
-        "revision",
     },
     # https://prometheus.io/docs/concepts/jobs_instances/
     "up": _RUNTIMES,

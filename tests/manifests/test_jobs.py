@@ -1,5 +1,6 @@
 """The jobs: each is valid, its parts fit, and it may do what it does and no more."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,30 @@ def test_it_ends_at_some_time_and_needs_room_that_is_stated(job: str) -> None:
     assert pod(job)["restartPolicy"] == "Never"
     assert set(container(job)["resources"]["requests"]) == {"cpu", "memory"}
     assert "memory" in container(job)["resources"]["limits"]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_node_that_is_drained_is_no_failure(job: str) -> None:
+    (rule,) = job_spec(job)["podFailurePolicy"]["rules"]
+    assert rule == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+
+
+@pytest.mark.parametrize("job", ["train", "retrain"])
+def test_what_trains_does_so_where_nothing_serves(job: str) -> None:
+    assert pod(job)["nodeSelector"] == {"abserve.io/pool": "training"}
+    (toleration,) = pod(job)["tolerations"]
+    assert (toleration["key"], toleration["value"]) == ("abserve.io/pool", "training")
+    assert toleration["effect"] == "NoSchedule"
+    for cloud in ("eks", "gke"):
+        text = (ROOT / f"infrastructure/{cloud}/cluster.tf").read_text()
+        assert re.search(r'key\s+= "abserve.io/pool"[^}]*"NO_SCHEDULE"', text)
+
+
+def test_a_night_within_an_experiment_is_no_failure() -> None:
+    assert "--if-idle" in container("retrain")["args"]
 
 
 @pytest.mark.parametrize("job", SCHEDULED)

@@ -9,7 +9,7 @@ import pytest
 from abserve.artifacts import seal
 from abserve.repository import Repository
 from tests.abserve.cli.conftest import Run
-from tests.abserve.promotion.local_api import LocalApi
+from tests.abserve.promotion.local_api import LocalApi, do_nothing
 from tests.abserve.promotion.test_change import serve_all_but
 from tests.abserve.seldon.documents import document, predictor
 from tests.abserve.telemetry.replica import Replica
@@ -134,6 +134,42 @@ def test_while_an_experiment_is_going_on_nothing_is_trained(api: LocalApi, retra
     assert "an experiment is going on" in ended.err
     assert "finish it first, with 'abserve promote iris' or 'abserve rollback iris'" in ended.err
     assert len(api.generations) == 1
+
+
+def test_while_an_experiment_is_going_on_a_job_may_have_nothing_to_do(
+    api: LocalApi, retrain: Run
+) -> None:
+    api.apply()
+    ended = retrain("--if-idle", "--if-drift", "0.25")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("nothing is trained: an experiment is going on: SeldonDeployment")
+    answer = json.loads(retrain("--if-idle", "--json").out)
+    assert (answer["opened"], answer["name"]) == (False, "iris")
+    assert answer["under_way"].startswith("an experiment is going on")
+    assert len(api.generations) == 1
+
+
+def test_what_is_wrong_otherwise_is_a_failure_for_a_job_too(
+    api: LocalApi, on_cluster: Run, retrain: Run, tmp_path: Path
+) -> None:
+    assert retrain("--if-idle").code == 1  # there is no SeldonDeployment
+    api.apply(ALONE)
+    elsewhere = on_cluster(
+        "retrain", "iris", "--if-idle", "--repository", f"file://{tmp_path}/other"
+    )
+    assert elsewhere.code == 1
+
+
+def test_a_candidate_is_taken_out_if_the_operator_looks_at_nothing(
+    api: LocalApi, retrain: Run, on_cluster: Run
+) -> None:
+    api.apply(ALONE)
+    api.operator = do_nothing
+    ended = retrain("--published", "v2", "--timeout", "1")
+    assert ended.code == 1
+    assert "did not come to serve" in ended.err
+    assert "is taken out of the SeldonDeployment again, which is not in force yet" in ended.err
+    assert weights(on_cluster) == {"baseline": 100}
 
 
 def test_a_repository_without_the_version_that_serves_is_another_one(

@@ -1,14 +1,18 @@
 """`abserve train` as it is typed: what it trains, what it says, and what it refuses."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
 
 from abserve.artifacts import verify
+from abserve.cluster.kubeconfig import kubeconfig
 from abserve.signatures import verify_signature
 from tests.abserve.cli.conftest import Run
+from tests.abserve.promotion.local_api import LocalApi
+from tests.abserve.seldon.documents import document, predictor
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,6 +110,37 @@ def test_the_newest_version_is_what_a_gate_compares_with(train: Run, models: Pat
     assert failed.code == 1
     assert "accuracy against serving is 0.888889" in failed.err
     assert train("iris", "--version", "v1", "--against", "v1").code == 1
+
+
+def test_what_the_cluster_serves_is_what_gates_compare_with(
+    train: Run, models: Path, api: LocalApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("v1", "v2"):
+        assert train("iris", "--version", version).code == 0
+    change(models, gates={"serving": {"accuracy": {"margin": 0.01}}})
+    again = ("iris", "--next", "--like", "v1")
+    assert "accuracy against serving" in train(*again).err
+    serving = document(predictor("baseline", "v1", traffic=100))
+    api.apply({**serving, "metadata": {"name": "iris", "namespace": "default"}})
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+    assert train(*again).code == 0
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once_for_all_versions(
+    train: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "kubeconfig").write_bytes(kubeconfig(url, b"", "a token"))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        trained = train("--all")
+        assert trained.code == 0, trained
+        assert "iris v1:" in trained.out
+        assert "iris v2:" in trained.out
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_what_a_gate_is_to_compare_with_has_to_be_published(train: Run) -> None:

@@ -4,7 +4,7 @@ from abserve.errors import KubernetesError, ManifestError
 from abserve.promotion import Kubernetes
 from abserve.promotion.candidate import Baseline, add_candidate, find_baseline, read_drift
 from abserve.telemetry import Drift
-from tests.abserve.promotion.local_api import LocalApi, do_nothing
+from tests.abserve.promotion.local_api import LocalApi, delete, do_nothing
 from tests.abserve.promotion.test_change import ignore, serve_all_but, split
 from tests.abserve.seldon.documents import Document, document, predictor
 from tests.abserve.telemetry.replica import Replica
@@ -49,6 +49,13 @@ def test_what_is_no_version_of_the_model_is_refused(uri: str, model: str) -> Non
     value["spec"]["predictors"][0]["graph"]["modelUri"] = uri
     with pytest.raises(ManifestError, match="expected a version of the model 'iris', such as s3:"):
         find_baseline(value, model)
+
+
+def test_a_baseline_that_is_scaled_by_its_own_load_leaves_none() -> None:
+    value = document(predictor("baseline", "v1", traffic=100))
+    value["spec"]["predictors"][0]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 5}
+    with pytest.raises(ManifestError, match="scale both by what they do together"):
+        find_baseline(value, "iris")
 
 
 def test_a_predictor_that_is_not_ready_and_stays_leaves_no_room(
@@ -115,13 +122,23 @@ def test_a_version_that_does_not_come_to_serve_is_taken_out_again(
     assert split(cluster.get("iris")) == [("baseline", "v1", 100)]
 
 
-def test_if_it_cannot_be_taken_out_either_it_is_said_how(
+def test_it_is_taken_out_even_if_the_operator_looks_at_nothing(
     api: LocalApi, cluster: Kubernetes
 ) -> None:
     api.apply(ALONE)
     api.operator = do_nothing
-    with pytest.raises(KubernetesError, match="'abserve rollback iris --remove' does that"):
+    with pytest.raises(
+        KubernetesError, match=r"after 1 s.* and is taken out .*, which is not in force yet either"
+    ):
         add_candidate(cluster, V1, "v3", 10, ignore, 1)
+    assert split(cluster.get("iris")) == [("baseline", "v1", 100)]
+
+
+def test_if_it_cannot_be_taken_out_it_is_said_how(api: LocalApi, cluster: Kubernetes) -> None:
+    api.apply(ALONE)
+    api.operator = delete
+    with pytest.raises(KubernetesError, match="'abserve rollback iris --remove' does that"):
+        add_candidate(cluster, V1, "v3", 10, ignore, 5)
 
 
 def test_drift_is_that_of_the_baselines_replicas(api: LocalApi, cluster: Kubernetes) -> None:
