@@ -4,29 +4,38 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.page import Mark, Row, deployment, namespace, page
 from dashboards.panels import (
-    BLUE,
     VERMILION,
     YELLOW,
     AnyPanel,
     Levels,
     banded,
-    coloured,
-    dashed,
+    coloured_by_variant,
     lines,
     number,
     states,
     words,
 )
-from dashboards.queries import DEPLOYMENT, Query, quantile, rate, series, share, total
+from dashboards.queries import (
+    ABOUT_VERSION,
+    BY_ABOUT,
+    DEPLOYMENT,
+    Query,
+    increase,
+    quantile,
+    rate,
+    series,
+    share,
+    total,
+)
 
 _INFO = "abserve_rollout_info"
 _DECISION = series("abserve_rollout_decision", DEPLOYMENT)
-_DECIDED = series("abserve_rollout_decision", DEPLOYMENT, 'decision!="CONTINUE"')
-# A decision stays until the next one; its mark is where it came.
-_FINAL, _FINAL_BEFORE = f"{_DECIDED} == 1", f"{_DECIDED} offset 2m == 1"
+_DECIDED_AT = series(
+    "abserve_rollout_decided_timestamp_seconds", DEPLOYMENT, 'decision!="CONTINUE"'
+)
+_IN_FORCE_AT = series("abserve_rollout_weights_in_force_timestamp_seconds", DEPLOYMENT)
 _RIGHT, _KNOWN = 'outcome="correct"', 'outcome=~"correct|incorrect"'
-_WEIGHT = series("abserve_rollout_weight_percent", DEPLOYMENT)
-_CANDIDATES_WEIGHT = series("abserve_rollout_weight_percent", DEPLOYMENT, 'variant="candidate"')
+_WEIGHT = series("abserve_rollout_found_weight_percent", DEPLOYMENT)
 _OF_ONE_METRIC = "namespace, deployment, metric"
 # The rate of what each variant counted is for the eye; what is decided on is counted by block.
 _OVER = "5m"
@@ -50,14 +59,15 @@ def experiment() -> Dashboard:
         marks=[
             Mark(
                 "Decision",
-                f"{_FINAL} unless {_FINAL_BEFORE}",
-                "{{decision}} of {{deployment}}",
+                # Of one copy of the controller after another, one mark.
+                f"max by (decision) ({_DECIDED_AT})",
+                "{{decision}}",
                 VERMILION,
             ),
             Mark(
                 "New weights",
-                f"changes({_CANDIDATES_WEIGHT}[2m]) > 0",
-                "the weight of the candidate of {{deployment}} was changed",
+                f"max({_IN_FORCE_AT})",
+                "the controller's new weights are in force",
                 YELLOW,
             ),
         ],
@@ -125,21 +135,16 @@ def _outcome() -> tuple[AnyPanel, ...]:
             names={0: " ", 1: "decided"},
             width=12,
         ),
-        coloured(
-            coloured(
-                lines(
-                    "Weights",
-                    "Share of requests that each variant is to get, in percent. It rises with the "
-                    "steps of the experiment, and goes to 100 or 0 with the decision.",
-                    "percent",
-                    Query(_WEIGHT, "{{variant}}"),
-                    maximum=100,
-                ),
-                "baseline",
-                BLUE,
-            ),
-            "candidate",
-            YELLOW,
+        coloured_by_variant(
+            lines(
+                "Weights",
+                "Share of requests that each variant is to get, in percent, as the "
+                "SeldonDeployment says. It rises with the steps of the experiment, and goes to 100 "
+                "or 0 with the decision.",
+                "percent",
+                Query(_WEIGHT, "{{variant}}"),
+                maximum=100,
+            )
         ),
     )
 
@@ -147,6 +152,10 @@ def _outcome() -> tuple[AnyPanel, ...]:
 def _effect() -> tuple[AnyPanel, ...]:
     effect = series("abserve_rollout_effect", DEPLOYMENT)
     info = series(_INFO, DEPLOYMENT)
+    lower = series("abserve_rollout_effect_lower", DEPLOYMENT)
+    upper = series("abserve_rollout_effect_upper", DEPLOYMENT)
+    # In the beginning it is everything that there can be, and would flatten all that comes after.
+    tells = f"{upper} - {lower} < 1"
     primary = f"{effect} and on ({_OF_ONE_METRIC}) {info}"
     guardrails = f"{effect} unless on ({_OF_ONE_METRIC}) {info}"
     return (
@@ -155,11 +164,12 @@ def _effect() -> tuple[AnyPanel, ...]:
                 "Effect on the primary metric",
                 "Candidate - baseline. The band holds the true effect at all times with "
                 "probability 1 - alpha, however often one looks. All of it above 0: better, unless "
-                "the experiment says that lower is. It narrows with every block.",
+                "the experiment says that lower is. It is drawn once it is narrower than 100 "
+                "points, and narrows with every block.",
                 "percentunit",
                 Query(primary, "effect"),
-                Query(series("abserve_rollout_effect_lower", DEPLOYMENT), "at least"),
-                Query(series("abserve_rollout_effect_upper", DEPLOYMENT), "at most"),
+                Query(f"{lower} and on ({_OF_ONE_METRIC}) ({tells})", "at least"),
+                Query(f"{upper} and on ({_OF_ONE_METRIC}) ({tells})", "at most"),
                 minimum=None,
                 bar=0,
             ),
@@ -183,7 +193,7 @@ def _on_the_way(question: str) -> Query:
     asked = f'question="{question}"'
     evidence = series("abserve_rollout_evidence", DEPLOYMENT, asked)
     needed = series("abserve_rollout_evidence_bar", DEPLOYMENT, asked)
-    return Query(f"{evidence} / {needed}", "{{metric}}: {{statement}}")
+    return Query(f"{evidence} / {needed}", "{{statement}}")
 
 
 def _evidence() -> tuple[AnyPanel, ...]:
@@ -191,10 +201,12 @@ def _evidence() -> tuple[AnyPanel, ...]:
         lines(
             "Evidence for each claim, as a share of its bar",
             "The logarithm of the e-value, over that of 1 / alpha. The candidate is promoted when "
-            "all have reached 100 %. Below 0: so far the data speak against it.",
+            "all have reached 100 %. Below 0: so far the data speak against it. What is beyond the "
+            "edges stands in the legend.",
             "percentunit",
             _on_the_way("claim"),
-            minimum=None,
+            minimum=-1,
+            maximum=2,
             bar=1,
         ),
         lines(
@@ -202,7 +214,8 @@ def _evidence() -> tuple[AnyPanel, ...]:
             "The same of what would be a reason to roll back. One that reaches 100 % is enough.",
             "percentunit",
             _on_the_way("harm"),
-            minimum=None,
+            minimum=-1,
+            maximum=2,
             bar=1,
             runbook="rollout-harm-likely",
         ),
@@ -216,19 +229,19 @@ def _shares() -> tuple[AnyPanel, ...]:
     needed = series("abserve_rollout_sample_ratio_evidence_bar", DEPLOYMENT)
     units = "abserve_rollout_units"
     return (
-        dashed(
+        coloured_by_variant(
             lines(
                 "Configured and observed share",
-                "Dashed: the weights. Drawn through: the share of requests that each predictor "
-                "counted. They may differ for a minute after new weights; where units are users, "
-                "some send more than others.",
+                "Dashed: the weights that the SeldonDeployment has. Drawn through: the share of "
+                "requests that each predictor counted, over five minutes: so long it takes to "
+                "follow new weights. Where units are users, some send more than others.",
                 "percentunit",
                 Query(f"{_WEIGHT} / 100", "{{variant}}, configured"),
                 Query(observed, "{{predictor}}, observed"),
                 width=8,
                 maximum=1,
             ),
-            "/configured/",
+            dashed="/configured/",
         ),
         lines(
             "Evidence of a sample ratio mismatch, as a share of its bar",
@@ -258,15 +271,15 @@ def _variants() -> tuple[AnyPanel, ...]:
     failed = rate("abserve_requests_total", DEPLOYMENT, 'outcome="failed"', over=_OVER)
     counted = rate("abserve_requests_total", DEPLOYMENT, 'outcome=~"ok|failed"', over=_OVER)
     truth = "abserve_feedback_total"
-    right = f"increase({series(truth, DEPLOYMENT, _RIGHT)}[1h])"
-    known = f"increase({series(truth, DEPLOYMENT, _KNOWN)}[1h])"
+    right = total(increase(truth, DEPLOYMENT, _RIGHT, over="1h"), BY_ABOUT)
+    known = total(increase(truth, DEPLOYMENT, _KNOWN, over="1h"), BY_ABOUT)
     return (
         lines(
             "Accuracy of the last hour",
             "Of the rows whose ground truth came in the last hour. For the eye: the effect above "
             "compares within blocks, and this does not.",
             "percentunit",
-            Query(share(total(right, by), total(known, by)), name),
+            Query(share(right, known), ABOUT_VERSION),
             width=8,
             minimum=None,
             maximum=1,

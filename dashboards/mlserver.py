@@ -12,6 +12,7 @@ from dashboards.queries import (
     Query,
     quantile,
     rate,
+    seen,
     series,
     share,
     total,
@@ -165,6 +166,7 @@ def _latency() -> tuple[AnyPanel, ...]:
 
 def _requests() -> tuple[AnyPanel, ...]:
     rows, requests = "abserve_batch_size_rows_sum", "abserve_batch_size_rows_count"
+    refused, by_reason = "abserve_rejected_requests_total", f"{BY_VERSION}, reason"
     by_status = total(rate("rest_server_requests_total", REPLICAS), "predictor, path, status_code")
     return (
         lines(
@@ -181,7 +183,7 @@ def _requests() -> tuple[AnyPanel, ...]:
             "client, or after a version with another schema: compare the versions.",
             "reqps",
             Query(
-                total(rate("abserve_rejected_requests_total", VERSIONS), f"{BY_VERSION}, reason"),
+                seen(total(rate(refused, VERSIONS), by_reason), refused, VERSIONS, by=by_reason),
                 f"{VERSION} {{{{reason}}}}",
             ),
             stacked=True,
@@ -214,6 +216,7 @@ def _requests() -> tuple[AnyPanel, ...]:
 def _saturation() -> tuple[AnyPanel, ...]:
     by_pod, pod = "predictor, pod", "{{predictor}} {{pod}}"
     busy = total(rate(f"{_SECONDS}_sum", REPLICAS), by_pod)
+    inside = total(rate(f"{_WHOLE}_sum", REPLICAS, _INFER), by_pod)
     in_progress = total(series("rest_server_requests_in_progress", REPLICAS), by_pod)
     descriptors = f"{series('process_open_fds', REPLICAS)} / {series('process_max_fds', REPLICAS)}"
     return (
@@ -233,11 +236,13 @@ def _saturation() -> tuple[AnyPanel, ...]:
             Query(busy, pod),
         ),
         lines(
-            "REST requests in progress",
-            "Requests that wait inside the server: its queue. MLServer's own counter; what the "
-            "fast path answers at once is never in it, so 0 is normal and a steady rise is not.",
+            "Queue: REST requests inside each replica",
+            "Requests that wait or are computed, on average: seconds spent inside in each second. "
+            "What is more than beside waits for the process. In progress: MLServer's own counter "
+            "at the moment of the scrape; what the fast path answers is never in it.",
             "short",
-            Query(in_progress, pod),
+            Query(inside, pod),
+            Query(in_progress, f"{pod}, in progress"),
         ),
         lines(
             "Memory of each replica",
@@ -281,7 +286,12 @@ def _grpc() -> tuple[AnyPanel, ...]:
             "From the first message to the last one.",
             "s",
             Query(
-                quantile(0.99, "grpc_server_handling_seconds", REPLICAS, by=by),
+                seen(
+                    quantile(0.99, "grpc_server_handling_seconds", REPLICAS, by=by),
+                    "grpc_server_handling_seconds_count",
+                    REPLICAS,
+                    by=by,
+                ),
                 "{{predictor}}: {{grpc_method}}",
             ),
         ),

@@ -5,6 +5,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards.page import Row, deployment, namespace, page, replicas_and_versions, window
 from dashboards.panels import AnyPanel, Levels, bars, lines, number
 from dashboards.queries import (
+    ABOUT,
+    ABOUT_VERSION,
+    BY_ABOUT,
     BY_VERSION,
     VERSION,
     VERSIONS,
@@ -12,6 +15,7 @@ from dashboards.queries import (
     increase,
     quantile,
     rate,
+    seen,
     series,
     share,
     total,
@@ -45,16 +49,17 @@ def model() -> Dashboard:
     )
 
 
-def _grown(metric: str, *matchers: str) -> str:
-    return total(increase(metric, VERSIONS, *matchers, over=_WINDOW), BY_VERSION)
+def _counted(metric: str, *matchers: str) -> str:
+    """Return how much was counted in the window, by the version that it is about."""
+    return total(increase(metric, ABOUT, *matchers, over=_WINDOW), BY_ABOUT)
 
 
 def _quality() -> tuple[AnyPanel, ...]:
-    right = _grown(_FEEDBACK, 'outcome="correct"')
-    known = _grown(_FEEDBACK, 'outcome=~"correct|incorrect"')
-    accuracy = Query(share(right, known), VERSION)
-    fed_back = share(_grown(_FEEDBACK), _grown("abserve_predicted_rows_total"))
-    reward = share(_grown("abserve_reward_sum_total"), _grown("abserve_rewards_total"))
+    right = _counted(_FEEDBACK, 'outcome="correct"')
+    known = _counted(_FEEDBACK, 'outcome=~"correct|incorrect"')
+    accuracy = Query(share(right, known), ABOUT_VERSION)
+    fed_back = share(_counted(_FEEDBACK), _counted("abserve_predicted_rows_total"))
+    reward = share(_counted("abserve_reward_sum_total"), _counted("abserve_rewards_total"))
     return (
         number(
             "Accuracy",
@@ -72,7 +77,7 @@ def _quality() -> tuple[AnyPanel, ...]:
             "Share of the rows answered in the window of which ground truth came in the window. "
             "0: feedback is starved, and nobody knows how good the model is.",
             "percentunit",
-            Query(fed_back, VERSION),
+            Query(fed_back, ABOUT_VERSION),
             width=8,
             decimals=1,
             none="no requests",
@@ -82,7 +87,7 @@ def _quality() -> tuple[AnyPanel, ...]:
             "Reward",
             "Mean of the rewards that came in the window, each in [0, 1].",
             "percentunit",
-            Query(reward, VERSION),
+            Query(reward, ABOUT_VERSION),
             width=8,
             decimals=1,
             none="no rewards",
@@ -102,8 +107,8 @@ def _quality() -> tuple[AnyPanel, ...]:
             "measured.",
             "rowsps",
             Query(
-                total(rate(_FEEDBACK, VERSIONS), f"{BY_VERSION}, outcome"),
-                f"{VERSION} {{{{outcome}}}}",
+                total(rate(_FEEDBACK, ABOUT), f"{BY_ABOUT}, outcome"),
+                f"{ABOUT_VERSION} {{{{outcome}}}}",
             ),
             stacked=True,
         ),
@@ -115,7 +120,8 @@ def _inputs() -> tuple[AnyPanel, ...]:
     named = f"{VERSION} {{{{feature}}}}"
     drift = f"max by ({by_feature}) ({series('abserve_drift_psi', VERSIONS)})"
     outside = total(rate("abserve_out_of_range_values_total", VERSIONS), by_feature)
-    rejected = total(rate("abserve_rejected_requests_total", VERSIONS), f"{BY_VERSION}, reason")
+    refused, by_reason = "abserve_rejected_requests_total", f"{BY_VERSION}, reason"
+    rejected = seen(total(rate(refused, VERSIONS), by_reason), refused, VERSIONS, by=by_reason)
     rows = f"min by ({BY_VERSION}) ({series('abserve_drift_window_rows', VERSIONS)})"
     return (
         bars(
@@ -221,21 +227,21 @@ def _predictions() -> tuple[AnyPanel, ...]:
 
 
 def _errors() -> tuple[AnyPanel, ...]:
-    measured = _grown(_FEEDBACK, 'outcome="measured"')
-    absolute = share(_grown("abserve_absolute_error_sum_total"), measured)
-    squared = share(_grown("abserve_squared_error_sum_total"), measured)
+    measured = _counted(_FEEDBACK, 'outcome="measured"')
+    absolute = share(_counted("abserve_absolute_error_sum_total"), measured)
+    squared = share(_counted("abserve_squared_error_sum_total"), measured)
     return (
         lines(
             "Mean absolute error",
             "Over the rows whose ground truth became known in the window, in the unit of what is "
             "predicted.",
             "none",
-            Query(absolute, VERSION),
+            Query(absolute, ABOUT_VERSION),
         ),
         lines(
             "Root mean squared error",
             "As beside; a few large errors weigh more.",
             "none",
-            Query(f"sqrt({squared})", VERSION),
+            Query(f"sqrt({squared})", ABOUT_VERSION),
         ),
     )

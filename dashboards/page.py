@@ -27,7 +27,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mark(Builder[dashboard.AnnotationQuery]):
-    """A mark at each moment at which `expression` has a value, on every panel over time."""
+    """A mark at each moment that `expression` ever had as its value, on every panel over time.
+
+    The value is in seconds since 1970. So the mark is where it belongs however far apart the
+    points of a panel are, and a series that goes away and comes back makes no second one.
+    """
 
     name: str
     expression: str
@@ -47,7 +51,8 @@ class _Annotation(dashboard.AnnotationQuery):
             datasource=DATASOURCE,
             enable=True,
             icon_color=mark.colour,
-            expr=mark.expression,
+            # Grafana counts milliseconds.
+            expr=f"1000 * {mark.expression}",
         )
         self._text = mark.text
 
@@ -56,6 +61,7 @@ class _Annotation(dashboard.AnnotationQuery):
             **super().to_json(),
             "titleFormat": self.name,
             "textFormat": self._text,
+            "useValueForTime": True,
             "step": "60s",
         }
 

@@ -222,19 +222,20 @@ def states(
     return panel.line_width(0).fill_opacity(_SOLID)
 
 
-def dashed(panel: timeseries.Panel, pattern: str) -> timeseries.Panel:
-    """Draw the series whose names match the regular expression as dashes."""
-    style = {"fill": "dash", "dash": [8, 8]}
-    value = dashboard.DynamicConfigValue(id_val="custom.lineStyle", value=style)
-    return panel.override_by_regexp(pattern, [value])
+def coloured_by_variant(panel: timeseries.Panel, dashed: str = "") -> timeseries.Panel:
+    """Draw all that begins with the name of a variant in its colour.
 
-
-def coloured(panel: timeseries.Panel, pattern: str, colour: str) -> timeseries.Panel:
-    """Draw the series whose names match the regular expression in one colour."""
-    fixed = {"mode": "fixed", "fixedColor": colour}
-    return panel.override_by_regexp(
-        pattern, [dashboard.DynamicConfigValue(id_val="color", value=fixed)]
-    )
+    What matches the regular expression `dashed` is drawn as dashes.
+    """
+    for variant, colour in (("baseline", BLUE), ("candidate", YELLOW)):
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        chosen = dashboard.DynamicConfigValue(id_val="color", value=fixed)
+        panel = panel.override_by_regexp(f"/^{variant}/", [chosen])
+    if dashed:
+        style = {"fill": "dash", "dash": [8, 8]}
+        value = dashboard.DynamicConfigValue(id_val="custom.lineStyle", value=style)
+        panel = panel.override_by_regexp(dashed, [value])
+    return panel
 
 
 def banded(panel: timeseries.Panel, upper: str, lower: str) -> timeseries.Panel:

@@ -14,6 +14,12 @@ VERSIONS = f'{REPLICAS},model=~"$model",version=~"$version"'
 BY_VERSION = "predictor, model, version"
 VERSION = "{{predictor}}: {{model}} {{version}}"
 
+# Feedback is counted by whichever replica it arrives at, under the version that it is about. So it
+# is never chosen by predictor, nor told apart by it.
+ABOUT = f'{DEPLOYMENT},model=~"$model",version=~"$version"'
+BY_ABOUT = "model, version"
+ABOUT_VERSION = "{{model}} {{version}}"
+
 # Four scrapes at least, and never less than a pixel: Grafana's own advice for rates.
 RATE = "$__rate_interval"
 
@@ -50,6 +56,12 @@ def quantile(level: float, metric: str, *matchers: str, by: str = "") -> str:
     """Return a quantile of a histogram, over the replicas that `by` does not tell apart."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({level}, {total(rate(f'{metric}_bucket', *matchers), labels)})"
+
+
+def seen(expression: str, counter: str, *matchers: str, by: str) -> str:
+    """Return those series of a result of which something was counted in the time that is shown."""
+    counted = total(f"increase({series(counter, *matchers)}[$__range])", by)
+    return f"{expression} and on ({by}) {counted} > 0"
 
 
 def share(part: str, whole: str) -> str:

@@ -133,6 +133,7 @@ def rollout_command(
             tell,
             say_now,
             exposed.look,
+            exposed.found,
         )
 
     def lead(leading: "Leadership") -> "End | None":

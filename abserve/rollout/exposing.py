@@ -5,7 +5,8 @@
     controller ──at each look──> Exposed ──at each scrape──> gauges, made of the latest state
 
 Nothing is counted here: what the log says is shown once more, so a controller that was started
-again shows what it showed before. Of several copies only the one that leads shows anything.
+again shows what it showed before; and beside it the weights that the SeldonDeployment really has,
+which somebody else may have changed. Of several copies only the one that leads shows anything.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 from abserve.errors import ExperimentError
 from abserve.experiment import Action
 from abserve.rollout.state import State
+from abserve.seldon import SeldonDeployment, weights_of
 
 _BY_QUESTION = ("question", "metric", "statement")
 
@@ -43,6 +45,15 @@ class Families:
         self.began = _gauge("began_timestamp_seconds", "When the rollout began")
         self.weight = _gauge(
             "weight_percent", "Weights that are to be in force, by variant", "variant"
+        )
+        self.weights_since = _gauge(
+            "weights_in_force_timestamp_seconds",
+            "When these weights came into force; absent while they are not",
+        )
+        self.found_weight = _gauge(
+            "found_weight_percent",
+            "Weights of the SeldonDeployment when it was last looked at, by variant",
+            "variant",
         )
         self.units = _gauge("units", "Units that arrived, in all blocks", "variant")
         self.blocks = _gauge("blocks", "Blocks that were counted")
@@ -75,6 +86,9 @@ class Families:
         self.decision = _gauge(
             "decision", "1 for the latest decision, 0 for the others", "decision"
         )
+        self.decided_at = _gauge(
+            "decided_timestamp_seconds", "When the latest decision was made", "decision"
+        )
         self.missing = _gauge("missing", "Things that the latest decision could not learn")
         self.outcome = _gauge("outcome", "1; how the rollout came out, once it has", "outcome")
 
@@ -102,6 +116,21 @@ class Exposed(Collector):
         # Prometheus is answered by a thread of its own.
         self._lock = Lock()
         self._latest: _Look | None = None
+        self._weights: Mapping[str, int] = {}
+
+    def found(self, document: Mapping[str, Any] | None) -> None:
+        """Show the weights of the SeldonDeployment as it was found; None if there is none.
+
+        Raises
+        ------
+        ManifestError
+            If it is no SeldonDeployment that could be served.
+        """
+        weights: Mapping[str, int] = {}
+        if document is not None:
+            weights = weights_of(SeldonDeployment.parse(document)).by_variant
+        with self._lock:
+            self._weights = weights
 
     def look(self, state: State | None, at: float) -> None:
         """Show a rollout as of a look, in seconds since 1970; None if there is none."""
@@ -120,16 +149,20 @@ class Exposed(Collector):
     def collect(self) -> Iterable[Metric]:
         families = Families()
         with self._lock:
-            latest = self._latest
+            latest, weights = self._latest, self._weights
         if latest is None:
             return families.all()
         of, state = (self._deployment,), latest.state
         families.last_look.add_metric(of, latest.at)
         families.running.add_metric(of, state is not None and state.end is None)
+        for variant, weight in weights.items():
+            families.found_weight.add_metric((*of, variant), weight)
         if state is not None:
             _expose_progress(families, of, state)
             if state.decided is not None:
                 _expose_conclusion(families, of, state, state.decided.conclusion)
+                action = state.decided.conclusion["action"]
+                families.decided_at.add_metric((*of, action), state.decided.at)
                 families.missing.add_metric(of, len(state.decided.missing))
         return families.all()
 
@@ -167,6 +200,7 @@ def _expose_progress(families: Families, of: tuple[str], state: State) -> None:
     families.began.add_metric(of, begin.at)
     for variant, weight in (state.weights or begin.weights).items():
         families.weight.add_metric((*of, variant), weight)
+    _add(families.weights_since, of, state.step_began_at)
     known = [block.units for block in state.blocks if block.units is not None]
     families.units.add_metric((*of, experiment.baseline), sum(each.n_baseline for each in known))
     families.units.add_metric((*of, experiment.candidate), sum(each.n_candidate for each in known))

@@ -21,9 +21,9 @@ from abserve.weights import WHOLE
 class Deployment:
     """A SeldonDeployment as it was found.
 
-    `weights` are by variant, `model_uris` by predictor, `unready` says of predictors why they are
-    not ready, `progress` is what the operator says of all. `changed_by` says who else wrote the
-    predictors last, and is empty if nobody did.
+    `weights` are by variant, `model_uris` by predictor, `silent` says of predictors that have no
+    ready replica why, `progress` is what the operator says of all. `changed_by` says who else wrote
+    the predictors last, and is empty if nobody did.
     """
 
     uid: str
@@ -31,7 +31,7 @@ class Deployment:
     model_uris: Mapping[str, str]
     weights: Mapping[str, int]
     available: bool = True
-    unready: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
     progress: str = ""
     changed_by: str = ""
 
@@ -55,7 +55,9 @@ class Deployment:
             },
             weights=weights_of(deployment).by_variant,
             available=is_available(document, generation),
-            unready={name: str(state) for name, state in unready.items()},
+            # One of several that is not ready, because it is being scaled up for example, holds
+            # changes up. The others answer.
+            silent={name: str(each) for name, each in unready.items() if not each.n_ready},
             progress=progress(document),
             changed_by=_last_writer(document["metadata"]),
         )

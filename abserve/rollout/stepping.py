@@ -215,12 +215,12 @@ def _decision(state: State, at: float, missing: tuple[str, ...] = ()) -> Decided
 
 def _availability(now: _Situation) -> Step | None:
     """Note that the candidate, and not the whole SeldonDeployment, ceased or began to answer."""
-    experiment, unready = now.state.experiment, now.deployment.unready
+    experiment, silent = now.state.experiment, now.deployment.silent
     was_available = now.state.unavailable_since is None
-    if experiment.candidate not in unready:
+    if experiment.candidate not in silent:
         return None if was_available else Step((Available(at=now.at),))
-    if was_available and experiment.baseline not in unready:
-        reason = unready[experiment.candidate]
+    if was_available and experiment.baseline not in silent:
+        reason = silent[experiment.candidate]
         return Step((Unavailable(at=now.at, reason=reason),))
     return None
 

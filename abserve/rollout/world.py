@@ -97,6 +97,8 @@ class World:
         Told of everything else, in words.
     looked : callable
         Told of each look: where the rollout stands, None if there is none, and when it was.
+    found : callable
+        Told of the SeldonDeployment whenever it was read, None if there is none.
     """
 
     cluster: Cluster
@@ -110,6 +112,7 @@ class World:
     tell: Callable[[State, Record], None]
     report: Report
     looked: Callable[[State | None, float], None]
+    found: Callable[[Document | None], None]
 
     def find(self) -> Document | None:
         """Return the SeldonDeployment; None if there is none.
@@ -118,13 +121,17 @@ class World:
         ------
         KubernetesError
             If the cluster refuses or does not answer.
+        ManifestError
+            If it is no SeldonDeployment that could be served.
         """
+        document: Document | None = None
         try:
-            return self.cluster.get(self.name)
+            document = self.cluster.get(self.name)
         except KubernetesError:
             if self.name in self.cluster.names():
                 raise
-            return None
+        self.found(document)
+        return document
 
 
 class Pauses:

@@ -19,14 +19,23 @@ _LEGEND = re.compile(r"{{(\w+)}}")
 
 @dataclass(frozen=True)
 class Expression:
-    """A query of a dashboard: where it is, what it asks, and which labels it shows."""
+    """A query of a dashboard: where it is, what it asks, and how it names what comes of it."""
 
     where: str
     text: str
-    shown: frozenset[str]
+    legend: str
 
     def __str__(self) -> str:
         return self.where
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The labels that stand in a name."""
+        return frozenset(_LEGEND.findall(self.legend))
+
+    def named(self, labels: Mapping[str, str]) -> str:
+        """Return what a series is called."""
+        return _LEGEND.sub(lambda found: labels[found[1]], self.legend)
 
     def chosen(self, choices: Mapping[str, str]) -> str:
         """Return the query with its variables filled in; one that is not chosen is an error."""
@@ -56,14 +65,13 @@ def panel_expressions(page: Mapping[str, Any]) -> Iterator[Expression]:
             yield Expression(
                 f"{page['uid']}: {panel['title']}, {target['refId']}",
                 target["expr"],
-                frozenset(_LEGEND.findall(target["legendFormat"])),
+                target["legendFormat"],
             )
 
 
 def annotation_expressions(page: Mapping[str, Any]) -> Iterator[Expression]:
     for each in page["annotations"].get("list", ()):
-        shown = frozenset(_LEGEND.findall(each["textFormat"]))
-        yield Expression(f"{page['uid']}: mark {each['name']}", each["expr"], shown)
+        yield Expression(f"{page['uid']}: mark {each['name']}", each["expr"], each["textFormat"])
 
 
 def variable_expressions(page: Mapping[str, Any]) -> Iterator[Expression]:
@@ -74,7 +82,7 @@ def variable_expressions(page: Mapping[str, Any]) -> Iterator[Expression]:
             yield Expression(
                 f"{page['uid']}: variable {variable['name']}",
                 found["found"],
-                frozenset({found["label"]}),
+                f"{{{{{found['label']}}}}}",
             )
 
 

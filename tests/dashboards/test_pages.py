@@ -54,7 +54,7 @@ def test_grafanas_own_model_reads_the_page_and_loses_nothing(file: Path) -> None
     read = json.loads(json.dumps(Dashboard.from_json(page), cls=JSONEncoder))
     for each in page["annotations"].get("list", ()):
         # The SDK does not know these; Grafana's Prometheus data source does.
-        for own in ("titleFormat", "textFormat", "step"):
+        for own in ("titleFormat", "textFormat", "useValueForTime", "step"):
             del each[own]
     assert read == page
 

@@ -21,6 +21,7 @@ CHOICES = {
     "version": ".*",
     "window": "1h",
     "__rate_interval": "1m",
+    "__range": "6h",
 }
 EXAMPLE: Exposed = {
     "seen_total": frozenset({"pod", "outcome"}),
@@ -62,7 +63,7 @@ def test_variables_of_queries_can_be_chosen_on_the_page(file: Path) -> None:
     page = dashboard(file)
     choices = {each["name"]: "x" for each in page["templating"]["list"]}
     for each in expressions(page):
-        each.chosen({**choices, "__rate_interval": "1m"})
+        each.chosen({**choices, "__rate_interval": "1m", "__range": "6h"})
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

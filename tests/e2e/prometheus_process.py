@@ -71,11 +71,19 @@ class Exporter(Started):
 
 
 class Prometheus(Started):
-    """Scrapes twice a second what it is given, evaluates `rules`, and keeps all in `folder`."""
+    """Scrapes twice a second what it is given, evaluates `rules`, and keeps all in `folder`.
+
+    Alerts go to the `alertmanager`.
+    """
 
     def __init__(
-        self, folder: Path, targets: Sequence[Target] = (), rules: Sequence[Path] = ()
+        self,
+        folder: Path,
+        targets: Sequence[Target] = (),
+        rules: Sequence[Path] = (),
+        alertmanager: Started | None = None,
     ) -> None:
+        told = [f"127.0.0.1:{alertmanager.port}"] if alertmanager else []
         config = folder / "prometheus.yaml"
         config.write_text(
             json.dumps(
@@ -86,6 +94,7 @@ class Prometheus(Started):
                         "evaluation_interval": "1s",
                     },
                     "rule_files": [str(file) for file in rules],
+                    "alerting": {"alertmanagers": [{"static_configs": [{"targets": told}]}]},
                     "scrape_configs": [
                         {
                             "job_name": "pods",
@@ -108,6 +117,8 @@ class Prometheus(Started):
             f"--web.listen-address=127.0.0.1:{port}",
             f"--storage.tsdb.path={folder / 'data'}",
             "--storage.tsdb.retention.time=100y",
+            # What was sent before the alertmanager was known is lost, and sent again after this.
+            "--rules.alert.resend-delay=1s",
         ]
         super().__init__(command, folder / "prometheus.log", port)
 

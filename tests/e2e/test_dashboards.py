@@ -27,6 +27,7 @@ from tests.dashboards.reading import (
     annotation_expressions,
     dashboard,
     panel_expressions,
+    variable_expressions,
 )
 from tests.e2e.debian import needs
 from tests.e2e.local_cluster import (
@@ -35,6 +36,7 @@ from tests.e2e.local_cluster import (
     copy_repository,
     iris,
     running_cluster,
+    wait_until,
 )
 from tests.e2e.prometheus_process import Prometheus, free_port
 from tests.manifests.rendering import MANIFESTS, rendered
@@ -58,6 +60,7 @@ EXPERIMENT: Mapping[str, Any] = {
     "step_seconds": 60,
     "unavailable_seconds": 60,
 }
+LONGEST_NAME = 80
 # A regressor has no classes, and a classifier no errors: they are asked for where they are.
 OF_REGRESSORS = {"Mean absolute error", "Root mean squared error"}
 CHOICES = {
@@ -68,6 +71,7 @@ CHOICES = {
     "window": "15m",
     # More than the four scrapes that Grafana waits for: the machine may be busy.
     "__rate_interval": "10s",
+    "__range": "15m",
 }
 
 each_page = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -118,6 +122,12 @@ class Scene:
     def _has_data(self, expression: Expression) -> bool:
         found = self.prometheus.query(expression.chosen(choices(expression)))
         return any(not isnan(float(each["value"][1])) for each in found)
+
+    def values(self, label: str, expression: Expression) -> list[str]:
+        url = f"{self.prometheus.url}/api/v1/label/{label}/values"
+        matching = {"match[]": expression.chosen(choices(expression))}
+        found: list[str] = requests.get(url, params=matching, timeout=5).json()["data"]
+        return found
 
     def be_asked(self) -> None:
         for client in self.clients:
@@ -265,8 +275,54 @@ def test_every_query_of_every_panel_has_data(scene: Scene, file: Path) -> None:
 
 
 @each_page
+def test_every_series_has_a_name_of_its_own_that_fits_into_a_legend(
+    scene: Scene, file: Path
+) -> None:
+    for each in panel_expressions(dashboard(file)):
+        # A panel that is repeated shows one version.
+        one = {"version": "v2"} if "$version" in each.where else {}
+        found = scene.prometheus.query(each.chosen({**choices(each), **one}))
+        names = [each.named(series["metric"]) for series in found]
+        assert len(set(names)) == len(names), f"{each}: {names}"
+        assert all(len(name) <= LONGEST_NAME for name in names), f"{each}: {names}"
+
+
+@each_page
+def test_every_choice_at_the_top_of_a_page_has_values(scene: Scene, file: Path) -> None:
+    """Grafana asks Prometheus for `label_values(metric, label)` in this way."""
+
+    expected = {"namespace": "default", "deployment": "iris", "predictor": "candidate"}
+    expected |= {"model": "iris", "version": "v2"}
+
+    def without_value() -> list[str]:
+        return [
+            each.where
+            for each in variable_expressions(dashboard(file))
+            for (label,) in [each.shown]
+            if expected[label] not in scene.values(label, each)
+        ]
+
+    wait_until(lambda: not without_value(), without_value)
+
+
+@each_page
 def test_every_mark_is_a_query_that_prometheus_takes(scene: Scene, file: Path) -> None:
     for each in annotation_expressions(dashboard(file)):
         query = {"query": each.chosen(choices(each))}
         answer = requests.get(f"{scene.prometheus.url}/api/v1/query", params=query, timeout=5)
         assert answer.json()["status"] == "success", answer.text
+
+
+def test_new_weights_are_marked_when_they_came_into_force(scene: Scene) -> None:
+    (file,) = [each for each in FILES if each.stem == "experiment"]
+    marks = {each.where: each for each in annotation_expressions(dashboard(file))}
+    mark = marks["abserve-experiment: mark New weights"]
+
+    def found() -> list[dict[str, Any]]:
+        return scene.prometheus.query(mark.chosen(choices(mark)))
+
+    wait_until(lambda: bool(found()), found)
+    # Grafana takes the value for a moment, in milliseconds.
+    (value,) = [float(each["value"][1]) / 1000 for each in found()]
+    (began,) = scene.prometheus.query("abserve_rollout_began_timestamp_seconds")
+    assert float(began["value"][1]) <= value <= time.time()

@@ -106,6 +106,31 @@ def test_every_alert_has_a_case_in_which_it_fires(alert: str, labels: dict[str, 
     assert any(labels.items() <= each.items() for each in fired)
 
 
+def test_of_what_is_empty_idle_or_gone_no_alert_says_anything() -> None:
+    silence = yaml.safe_load((MONITORING / "tests/silence.yaml").read_text())
+    for test in silence["tests"]:
+        assert {each["alertname"] for each in test["alert_rule_test"]} == set(NAMES)
+        assert [each for each in test["alert_rule_test"] if each["exp_alerts"]] == []
+
+
+@pytest.mark.parametrize("alert", ["AvailabilityBudgetBurn", "LatencyBudgetBurn"])
+def test_windows_take_the_shares_of_the_budget_that_the_sre_workbook_has(alert: str) -> None:
+    """Chapter 5: 2 % of 30 days in an hour and 5 % in six page, 10 % in three days do not."""
+    hours = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "6h": 6, "3d": 72}
+    found = []
+    for rule in rules_of("slo"):
+        if rule["alert"] == alert:
+            (long, factor), (short, same_factor) = re.findall(
+                r"_ratio:rate(\w+) > ([\d.]+) \*", rule["expr"]
+            )
+            assert factor == same_factor
+            assert hours[short] == hours[long] / 12
+            assert rule["labels"]["window"] == long
+            share = float(factor) * hours[long] / (30 * 24)
+            found.append((rule["labels"]["severity"], long, round(share, 12)))
+    assert found == [("page", "1h", 0.02), ("page", "6h", 0.05), ("ticket", "3d", 0.1)]
+
+
 # What alerts say.
 
 

@@ -95,6 +95,7 @@ class Cluster:
             predictor("baseline", "v1", traffic=100), predictor("candidate", "v2", traffic=0)
         )
         self.document["metadata"] |= {"uid": "u-1", "managedFields": []}
+        self.n_replicas = 1
         self.unready: set[str] = set()
         self.down = False
         self.patches = 0
@@ -147,7 +148,7 @@ class Cluster:
         self.write(changed, manager)
 
     def crash(self, *predictors: str) -> None:
-        """Let the replicas of predictors crash, and all others be ready."""
+        """Let a replica of each of these predictors crash, and all others be ready."""
         self.unready = set(predictors)
         self._serve()
 
@@ -173,8 +174,8 @@ class Cluster:
             "observedGeneration": self.document["metadata"]["generation"],
             "deploymentStatus": {
                 f"iris-{name}-0-iris": {
-                    "replicas": 1,
-                    "availableReplicas": int(name not in unready),
+                    "replicas": self.n_replicas,
+                    "availableReplicas": self.n_replicas - (name in unready),
                 }
                 for name in names
             },
@@ -296,6 +297,7 @@ class Scene:
             self._tell,
             self.said.append,
             self.exposed.look,
+            self.exposed.found,
         )
 
     def controller(self, *, given: bool = False, anew: bool = False) -> Controller:

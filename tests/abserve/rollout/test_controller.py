@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from abserve.errors import ExperimentError, KubernetesError, TelemetryError
+from abserve.errors import ExperimentError, KubernetesError, ManifestError, TelemetryError
 from abserve.rollout.controller import Rollout, as_leader
 from abserve.rollout.records import Interference
 from abserve.rollout.replay import replay
@@ -216,6 +216,15 @@ def test_a_candidate_that_crashes_for_a_moment_goes_on(tmp_path: Path) -> None:
     scene = promoted(tmp_path)
     scene.clock.plan(70, lambda: scene.cluster.crash("candidate"))
     scene.clock.plan(100, scene.cluster.crash)
+    assert scene.run().outcome == "promoted"
+
+
+def test_a_candidate_that_serves_with_one_replica_less_goes_on(tmp_path: Path) -> None:
+    """One that is scaled up may wait for a node for minutes; the others answer meanwhile."""
+    scene = promoted(tmp_path)
+    scene.cluster.n_replicas = 3
+    scene.clock.plan(70, lambda: scene.cluster.crash("candidate"))
+    scene.clock.plan(400, scene.cluster.crash)
     assert scene.run().outcome == "promoted"
 
 
@@ -476,6 +485,19 @@ def test_units_of_a_header_are_not_compared_if_a_rollout_would_change_the_weight
     with pytest.raises(ExperimentError, match=r"has the weights baseline=100 candidate=0, and un"):
         scene.run()
     assert (scene.cluster.patches, list(tmp_path.iterdir())) == (0, [])
+
+
+def test_versions_that_are_scaled_apart_are_refused(tmp_path: Path) -> None:
+    scene = promoted(tmp_path)
+    own_load = {"maxReplicas": 5}
+    scene.cluster.edit(
+        lambda d: d["spec"]["predictors"][0]["componentSpecs"][0].update(hpaSpec=own_load)
+    )
+    with pytest.raises(
+        ManifestError, match=r"baseline of .* is scaled by the load of its own pods"
+    ):
+        scene.run()
+    assert scene.cluster.patches == 0
 
 
 def test_a_deployment_that_is_not_available_is_refused(tmp_path: Path) -> None:

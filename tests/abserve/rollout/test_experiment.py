@@ -14,6 +14,14 @@ def test_an_experiment_is_read_from_its_file(tmp_path: Path) -> None:
     assert load_experiment(path).deployment == "iris"
 
 
+def test_the_shipped_experiment_sees_a_candidate_that_gives_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(TEXT)
+    guarded = {guardrail.metric for guardrail in load_experiment(path).guardrails}
+    # One that computes NaN refuses every request: no error of ours, no latency, no feedback.
+    assert {"error_rate", "rejection_rate"} <= guarded
+
+
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text(TEXT, encoding="utf-8-sig")

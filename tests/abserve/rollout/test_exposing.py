@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from abserve.errors import ExperimentError, KubernetesError
 from abserve.rollout.exposing import Exposed, serve
 from tests.abserve.rollout.scene import BEGAN, MINUTE, Scene
+from tests.abserve.seldon.documents import document, predictor
 
 Labels = frozenset[tuple[str, str]]
 
@@ -84,6 +85,8 @@ def test_a_rollout_under_way_is_shown(scene: Scene) -> None:
     ]
     assert found["weight_percent", of(variant="candidate")] == 20.0
     assert found["weight_percent", of(variant="baseline")] == 80.0
+    assert found["found_weight_percent", of(variant="candidate")] == 20.0
+    assert found["weights_in_force_timestamp_seconds", of()] == scene.log().state.began_at
     assert found["interval_seconds", of()] == MINUTE
     assert found["blocks", of()] == 3.0
     assert found["units", of(variant="candidate")] == 3 * 120
@@ -115,6 +118,7 @@ def test_what_is_shown_is_what_the_latest_decision_found(scene: Scene) -> None:
     assert found["sample_ratio_evidence", of()] == ratio["log_evidence"]
     assert found["sample_ratio_evidence_bar", of()] == ratio["log_bar"]
     assert found["missing", of()] == 0.0
+    assert found["decided_timestamp_seconds", of(decision="CONTINUE")] == decided.at
 
 
 def test_units_that_arrive_in_other_shares_show_as_invalid(tmp_path: Path) -> None:
@@ -138,6 +142,37 @@ def test_a_controller_that_waits_for_the_next_candidate_shows_the_last_rollout(
     assert found["outcome", of(outcome="promoted")] == 1.0
     assert found["running", of()] == 0.0
     assert found["last_look_timestamp_seconds", of()] >= BEGAN + 29 * MINUTE
+
+
+def test_weights_that_somebody_set_after_the_end_are_shown(tmp_path: Path) -> None:
+    """An alert on a rollout that ended as invalid ends with them."""
+    scene = Scene(tmp_path)
+    scene.servers.shares = (0.5, 0.5)
+    seen: list[float] = []
+
+    def see() -> None:
+        seen.append(samples(scene.exposed)["found_weight_percent", of(variant="baseline")])
+
+    def roll_back() -> None:
+        edited = scene.cluster.get("iris")
+        baseline, candidate = edited["spec"]["predictors"]
+        baseline["traffic"], candidate["traffic"] = 100, 0
+        scene.cluster.write(edited, "somebody")
+
+    scene.clock.plan(20 * MINUTE, see)
+    scene.clock.plan(20 * MINUTE, roll_back)
+    scene.clock.plan(21 * MINUTE, see)
+    watch_until_another_leads(scene, 22)
+    assert seen == [100 - scene.log().state.weight_candidate, 100.0]
+    assert scene.log().state.weight_candidate > 0
+
+
+def test_no_weights_are_shown_of_a_deployment_that_is_gone() -> None:
+    exposed = Exposed("iris")
+    exposed.found(document(predictor("baseline", "v1", traffic=100)))
+    exposed.found(None)
+    exposed.look(None, 1234.0)
+    assert list(labelled(samples(exposed), "found_weight_percent")) == []
 
 
 def test_a_cluster_that_does_not_answer_is_not_looked_at(scene: Scene) -> None:
