@@ -28,11 +28,12 @@ test: lint ## everything that must pass: lint, then pytest (CI runs this)
 
 check: test ## the same as make test
 
-lint: setup ## format, lint, types, and who may import whom
+lint: setup ## format, lint, types, who may import whom, and the manifests
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
+	$(VENV)/abserve check
 
 bench: setup ## measure ours beside its peers (needs wrk and h2load: apt-get install wrk nghttp2-client)
 	@$(VENV)/python -m benchmarks $(ARGS)

@@ -35,7 +35,8 @@ _existing = click.Path(exists=True, path_type=Path)
     type=_existing,
     multiple=True,
     metavar="PATH",
-    help="File or folder of CustomResourceDefinitions, for the schemas of other kinds. Repeatable.",
+    help="File or folder of CustomResourceDefinitions: they come before the schemas that abserve "
+    "has, and add other kinds. Repeatable.",
 )
 @click.option(
     "--repository",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from abserve.manifests.deployments import admission_faults, is_seldon_deployment, parsed
@@ -36,6 +37,7 @@ from abserve.manifests.given import Given
 from abserve.manifests.images import image_faults
 from abserve.manifests.kustomizations import Kustomization, applied, below, unused_files
 from abserve.manifests.objects import object_faults, secret_faults
+from abserve.manifests.placeholders import placeholder_faults
 from abserve.manifests.references import reference_faults
 from abserve.manifests.rendering import Rendered, kubectl, render
 from abserve.manifests.schemas import Schemas, is_built_in
@@ -150,6 +152,7 @@ def _of_environment(
     objects = [each for rendered in together for each in rendered.documents if _is_object(each)]
     given = Given(objects, local=environment in {LOCAL, None})
     sources = own_sources(everything, repository)
+    broken = [each.kustomization.file for each in inside if each.fault is not None]
     for rendered in inside:
         if rendered.kustomization.folder not in looked_at:
             continue
@@ -159,16 +162,16 @@ def _of_environment(
         yield from _drift(rendered, everything, where)
         for document in rendered.documents:
             yield from _of_document(document, where, environment, rules)
-            if not _is_object(document):
+            if broken or not _is_object(document):
                 continue
-            subject = subject_of(document)
-            file = partial(where.finding, subject, document=document)
-            for fault in reference_faults(document, given):
-                yield file("reference", fault)
-            for fault in flux_path_fault(document, repository, sources):
-                yield file("reference", fault)
+            found = partial(where.finding, subject_of(document), document=document)
+            paths = flux_path_fault(document, repository, sources)
+            for fault in chain(reference_faults(document, given), paths):
+                yield found("reference", fault)
             for fault, severity in selector_faults(document, given):
-                yield file("selector", fault, severity)
+                yield found("selector", fault, severity)
+    if broken:
+        yield _incomplete(environment, broken)
     if environment is not None:
         yield from _duplicates(inside, looked_at)
 
@@ -220,8 +223,8 @@ def _of_document(
         yield found("schema", fault)
     for fault in secret_faults(document, environment):
         yield found("secret", fault)
-    for fault, severity in image_faults(document, environment, published=rules.published):
-        yield found("image", fault, severity)
+    for rule, fault, severity in _unready(document, environment, published=rules.published):
+        yield found(rule, fault, severity)
     if not is_seldon_deployment(document):
         return
     for rule, fault in admission_faults(document, local=environment == LOCAL):
@@ -232,6 +235,16 @@ def _of_document(
     if rules.versions is not None and deployment is not None:
         for fault in rules.versions.faults(deployment):
             yield found("version", fault)
+
+
+def _unready(
+    document: Document, environment: str | None, *, published: bool
+) -> Iterator[tuple[str, str, Severity]]:
+    """Yield what an environment cannot run with: the rule, what is wrong, and how bad that is."""
+    for fault, severity in image_faults(document, environment, published=published):
+        yield "image", fault, severity
+    for fault, severity in placeholder_faults(document, environment, published=published):
+        yield "placeholder", fault, severity
 
 
 def _drift(
@@ -267,6 +280,14 @@ def _duplicates(inside: Sequence[Rendered], looked_at: set[Path]) -> Iterator[Fi
             yield _Place(rendered.kustomization).finding(
                 subject_of(document), "duplicate", message, document=document
             )
+
+
+def _incomplete(environment: str | None, broken: Sequence[Path]) -> Finding:
+    # What did not render would be missed by all that refers to it.
+    where = f" in {environment}" if environment else ""
+    files = ", ".join(map(shown_path, broken))
+    message = f"references and selectors{where} were not looked at: {files} does not render"
+    return Finding("", "", "reference", message, Severity.NOTE)
 
 
 def _unused(file: Path) -> Finding:

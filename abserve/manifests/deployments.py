@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from abserve.manifests.documents import Document, kind_of
+from abserve.manifests.predictors import predictor_faults
 from abserve.seldon import (
     KIND,
-    Fault,
     InvalidManifestError,
     SeldonDeployment,
     admit,
@@ -38,20 +38,23 @@ def admission_faults(document: Document, *, local: bool) -> Iterator[tuple[str, 
     Yields
     ------
     tuple of str and str
-        The rule, ``schema``, ``admission`` or ``local``, and what is wrong.
+        The rule, and what is wrong: ``schema``, ``admission``, ``local``, or one of
+        `predictor_faults`.
     """
-    rule = "schema"
     try:
         deployment = SeldonDeployment.parse(document)
-        rule = "admission"
+    except InvalidManifestError as error:
+        yield from (("schema", str(fault)) for fault in error.faults)
+        return
+    rule = "admission"
+    try:
         admit(deployment)
         rule = "local"
         if local:
             supported(deployment)
     except InvalidManifestError as error:
         yield from ((rule, str(fault)) for fault in error.faults)
-        return
-    yield from (("admission", str(fault)) for fault in _own_rules(deployment))
+    yield from ((own, str(fault)) for own, fault in predictor_faults(deployment))
 
 
 def version_of(model_uri: str) -> tuple[str, str] | None:
@@ -66,22 +69,3 @@ def version_of(model_uri: str) -> tuple[str, str] | None:
     if len(parts) < _VERSION_PARTS or not all(parts):
         return None
     return parts[0], parts[1]
-
-
-def _own_rules(deployment: SeldonDeployment) -> Iterator[Fault]:
-    nodes = list(dict.fromkeys(each.graph.name for each in deployment.spec.predictors))
-    if len(nodes) > 1:
-        yield Fault(
-            "spec.predictors",
-            f"graph nodes are named {', '.join(nodes)}, expected one name: a request names the "
-            "node, and the other predictors answer it with 404; give all the same name",
-            "FieldValueInvalid",
-        )
-    for index, predictor in enumerate(deployment.spec.predictors):
-        if not 0 <= (predictor.traffic or 0) <= 100:  # noqa: PLR2004  # percent
-            # Seldon's webhook looks at the sum only, and Istio then refuses the VirtualService.
-            yield Fault(
-                f"spec.predictors[{index}].traffic",
-                f"found {predictor.traffic}, expected 0 to 100; change it",
-                "FieldValueInvalid",
-            )

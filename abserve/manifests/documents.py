@@ -25,16 +25,50 @@ _TEMPLATES: Mapping[str, tuple[str, ...]] = {
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+# An object of more than 1.5 MiB has no place in a cluster, and kubectl takes minutes for 40 MiB.
+MOST_BYTES = 8 * 2**20
+_MOST_VALUES = 2**20
+
+
+class ExcessError(yaml.YAMLError):
+    """A few lines whose aliases spell out more than could be applied."""
+
+
 def yaml_documents(text: str) -> list[Any]:
     """Return the documents of a YAML file, empty ones left out.
 
     Raises
     ------
     yaml.YAMLError
-        If it is no YAML.
+        If it is no YAML, or would be larger than anything that could be applied.
     """
-    found = yaml.load_all(text, Loader=_LOADER)  # both are safe
-    return [each for each in found if each is not None]
+    try:
+        found = [each for each in yaml.load_all(text, Loader=_LOADER) if each is not None]  # safe
+        n_values = sum(_n_values(each, {}) for each in found)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply, or holds itself") from error
+    # Without aliases each value takes at least a letter.
+    if n_values > max(_MOST_VALUES, len(text)):
+        raise ExcessError(
+            f"its aliases spell out {n_values:.1e} values, more than could be applied; write fewer"
+        )
+    return found
+
+
+def _n_values(value: Any, known: dict[int, int]) -> int:
+    """Return how many values there are once each alias is written out."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        below = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_n_values(each, known) for each in below)
+    return known[id(value)]
+
+
+def listed(value: Any, *path: str) -> list[Any]:
+    """Return the list at `path`; an empty one where there is none."""
+    found = dig(value, *path)
+    return found if isinstance(found, list) else []
 
 
 def dig(value: Any, *path: str) -> Any:
@@ -52,8 +86,7 @@ def mapping(value: Any, *path: str) -> Mapping[str, Any]:
 
 def entries(value: Any, *path: str) -> list[Mapping[str, Any]]:
     """Return the mappings in the list at `path`; none where there is no list."""
-    found = dig(value, *path)
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return [each for each in listed(value, *path) if isinstance(each, Mapping)]
 
 
 def name_of(document: Mapping[str, Any]) -> str:

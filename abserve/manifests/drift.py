@@ -15,12 +15,21 @@ from typing import Any
 
 import yaml
 
-from abserve.manifests.documents import Document, entries, kind_of, mapping, name_of, yaml_documents
+from abserve.manifests.documents import (
+    Document,
+    entries,
+    kind_of,
+    listed,
+    mapping,
+    name_of,
+    yaml_documents,
+)
 from abserve.manifests.kustomizations import Kustomization, documents_in
 from abserve.seldon import KIND
 
 _TRANSFORMERS = ("PatchTransformer", "PatchJson6902Transformer", "PatchStrategicMergeTransformer")
 _CHANGES = ("replace", "remove", "add", "move", "copy")
+_ALL_PREDICTORS = ("", "/spec", "/spec/predictors")
 _POSITION = re.compile(r"/(\d+)(?=/|$)")
 # What kustomize's own fields change, in any object: images, namespace, labels, annotations.
 _BY_FIELDS = re.compile(
@@ -90,7 +99,7 @@ def patches_of(kustomization: Kustomization) -> Iterator[Patch]:
     content, folder = kustomization.content, kustomization.folder
     for entry in [*entries(content, "patches"), *entries(content, "patchesJson6902")]:
         yield from _patch(entry, folder, kustomization.file)
-    for each in content.get("patchesStrategicMerge") or ():
+    for each in listed(content, "patchesStrategicMerge"):
         given = {"patch": each} if "\n" in str(each) else {"path": str(each)}
         yield from _patch(given, folder, kustomization.file)
     for file in kustomization.included:
@@ -103,6 +112,8 @@ def patch_faults(patch: Patch) -> Iterator[str]:
     """Yield why a patch would change something else once its base has moved."""
     if isinstance(patch.body, list):
         yield from _untested(patch.body)
+        if _kind(patch) in {KIND, ""}:
+            yield from _of_all_predictors(patch.body)
     elif _kind(patch) == KIND and "predictors" in mapping(patch.body, "spec"):
         yield (
             "merges into spec.predictors: of a custom resource a list is replaced as a whole, and "
@@ -151,18 +162,31 @@ def _untested(operations: list[Any]) -> Iterator[str]:
     for each in operations:
         if not isinstance(each, Mapping):
             continue
-        path = str(each.get("path"))
         if each.get("op") == "test":
-            tested.append(path)
+            tested.append(str(each.get("path")))
             continue
-        position = _POSITION.search(path)
-        if position is None or each.get("op") not in _CHANGES:
+        if each.get("op") not in _CHANGES:
             continue
-        element = path[: position.end()]
-        if not any(known == element or known.startswith(f"{element}/") for known in tested):
+        for path in (str(each[key]) for key in ("path", "from") if key in each):
+            position = _POSITION.search(path)
+            element = path[: position.end()] if position else ""
+            if position and not any(
+                known == element or known.startswith(f"{element}/") for known in tested
+            ):
+                yield (
+                    f"{each.get('op')} {path} counts on position {position[1]}, and nothing tests "
+                    f"what stands there; put {{op: test, path: {element}/name, value: ...}} in "
+                    "front of it"
+                )
+
+
+def _of_all_predictors(operations: list[Any]) -> Iterator[str]:
+    for each in operations:
+        path = str(mapping(each).get("path"))
+        if mapping(each).get("op") in _CHANGES and path in _ALL_PREDICTORS:
             yield (
-                f"{each.get('op')} {path} counts on position {position[1]}, and nothing tests what "
-                f"stands there; put {{op: test, path: {element}/name, value: ...}} in front of it"
+                f"{each.get('op')} {path or 'of the whole object'} leaves nothing of the base's "
+                "predictors, whatever they become; change the fields that differ, and test before"
             )
 
 

@@ -6,39 +6,29 @@
     ExternalSecret, Certificate ──their controllers──> Secrets
     Deployment, Job, CronJob, ... ──Kubernetes──> pods
 
-What charts bring is not seen: nothing here fetches a chart. A namespace that holds no pod of ours
-is taken for a chart's.
+What charts bring is not seen, but for the pods that `abserve.manifests.pods` knows: nothing here
+fetches a chart. A namespace that holds no pod of ours is taken for a chart's.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from abserve.manifests.deployments import is_seldon_deployment, parsed
 from abserve.manifests.documents import (
     Document,
     dig,
-    entries,
     kind_of,
     mapping,
     name_of,
     namespace_of,
-    pod_template,
 )
-from abserve.seldon import (
-    SeldonDeployment,
-    container_service_name,
-    deployment_name,
-    pod_labels,
-    service_name,
-)
+from abserve.manifests.pods import Pod, gateway_account, pods, pods_of_clusters
+from abserve.seldon import container_service_name, deployment_name, service_name
 
 MADE_ELSEWHERE = "abserve.io/secrets-made-elsewhere"
 """An annotation of any object: Secrets of its namespace that somebody makes by hand."""
 
 # What the local cluster makes in each namespace.
 LOCAL_SECRETS = ("model-repository", "feedback-key")
-_SELDON_PORTS = frozenset({"http", "grpc", "metrics"})
 
 _IN_EVERY_NAMESPACE = {
     ("ServiceAccount", "default"),
@@ -56,16 +46,6 @@ _BOOTSTRAP = {
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "flux-system")
 
 
-@dataclass(frozen=True)
-class Pod:
-    """Pods that an object makes, all alike."""
-
-    owner: str
-    namespace: str | None
-    labels: Mapping[str, str]
-    ports: frozenset[str]
-
-
 class Given:
     """All that a cluster is given.
 
@@ -80,12 +60,16 @@ class Given:
     def __init__(self, documents: Iterable[Document], *, local: bool = False) -> None:
         self.documents = tuple(documents)
         self._local = local
-        self.pods = tuple(pod for each in self.documents for pod in _pods(each))
+        self.pods = (*pods_of_clusters(), *(pod for each in self.documents for pod in pods(each)))
         self._places: dict[tuple[str, str], set[str | None]] = {}
         self._keys: dict[tuple[str, str], list[tuple[str | None, set[str]]]] = {}
         for each in self.documents:
             for kind, name in _made(each):
                 self._places.setdefault((kind, name), set()).add(namespace_of(each))
+            account = gateway_account(each)
+            if account is not None:
+                namespace, name = account
+                self._places.setdefault(("ServiceAccount", name), set()).add(namespace)
             if kind_of(each) in {"ConfigMap", "Secret"}:
                 fields = ("data", "stringData", "binaryData")
                 keys = {key for field in fields for key in mapping(each, field)}
@@ -101,6 +85,16 @@ class Given:
         if kind == "Secret" and self._local and name in LOCAL_SECRETS:
             return True
         return any(same(each, namespace) for each in self._places.get((kind, name), ()))
+
+    def has_accounts(self, namespace: str | None) -> bool:
+        """Tell whether ServiceAccounts of a namespace are known: one that is missing is an error.
+
+        Where none is, a chart may make them.
+        """
+        return any(
+            kind == "ServiceAccount" and namespace in places
+            for (kind, _), places in self._places.items()
+        )
 
     def lacks_key(self, kind: str, name: str, namespace: str | None, key: str) -> bool:
         """Tell whether a ConfigMap or Secret is here in full, and without this key."""
@@ -131,38 +125,6 @@ def same(one: str | None, other: str | None) -> bool:
     return one is None or other is None or one == other
 
 
-def port_names(pod: Mapping[str, Any]) -> frozenset[str]:
-    """Return the named ports of a PodSpec."""
-    return frozenset(
-        str(port["name"])
-        for container in [*entries(pod, "containers"), *entries(pod, "initContainers")]
-        for port in entries(container, "ports")
-        if "name" in port
-    )
-
-
-def _pods(document: Document) -> Iterator[Pod]:
-    namespace, owner = namespace_of(document), f"{kind_of(document)}/{name_of(document)}"
-    if is_seldon_deployment(document):
-        deployment = parsed(document)
-        if deployment is not None:
-            yield from _seldon_pods(deployment, namespace, owner)
-        return
-    found = pod_template(document)
-    if found is not None:
-        _, template = found
-        labels = {str(k): str(v) for k, v in mapping(template, "metadata", "labels").items()}
-        yield Pod(owner, namespace, labels, port_names(mapping(template, "spec")))
-
-
-def _seldon_pods(deployment: SeldonDeployment, namespace: str | None, owner: str) -> Iterator[Pod]:
-    for predictor in deployment.spec.predictors:
-        for index, component in enumerate(predictor.component_specs):
-            own = {port.name for each in component.containers for port in each.ports if port.name}
-            labels = pod_labels(deployment, predictor, index)
-            yield Pod(f"{owner} {predictor.name}", namespace, labels, _SELDON_PORTS | own)
-
-
 def _made(document: Document) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of an object, and of those that a controller makes of it."""
     kind, name = kind_of(document), name_of(document)
@@ -183,6 +145,7 @@ def _made_by_seldon(document: Document) -> Iterator[tuple[str, str]]:
     if deployment is None:
         return
     for predictor in deployment.spec.predictors:
+        yield "predictor", f"{deployment.metadata.name}/{predictor.name}"
         yield "Service", service_name(deployment, predictor)
         for index, component in enumerate(predictor.component_specs):
             yield "Deployment", deployment_name(deployment, predictor, index)

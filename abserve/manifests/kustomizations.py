@@ -6,14 +6,21 @@ ever included.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from abserve.errors import ManifestError
-from abserve.manifests.documents import kind_of, name_of, yaml_documents
+from abserve.manifests.documents import (
+    MOST_BYTES,
+    ExcessError,
+    kind_of,
+    listed,
+    name_of,
+    yaml_documents,
+)
 
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _INCLUDED = ("resources", "bases", "components", "generators", "transformers", "validators")
@@ -50,41 +57,78 @@ class Kustomization:
         found = (kustomization_in(each) for each in self._named("resources", "bases"))
         return tuple(each for each in found if each is not None)
 
-    def layers(self) -> "Iterator[Kustomization]":
-        """Yield what changes the objects of its bases: itself, components and transformers."""
-        yield self
-        for each in self._named("components", "transformers"):
-            below = kustomization_in(each)
-            if below is not None:
-                yield from below.layers()
+    def layers(self) -> "tuple[Kustomization, ...]":
+        """Return what changes the objects of its bases: itself, components and transformers."""
+        return self._reached("components", "transformers")
+
+    def _reached(self, *fields: str) -> "tuple[Kustomization, ...]":
+        """Return itself and all kustomizations that it includes, each once, even in a circle."""
+        found, waiting = {self.folder: self}, [self]
+        while waiting:
+            for path in waiting.pop()._named(*fields):
+                below = kustomization_in(path)
+                if below is not None and below.folder not in found:
+                    found[below.folder] = below
+                    waiting.append(below)
+        return tuple(found.values())
 
     def _named(self, *fields: str) -> tuple[Path, ...]:
-        named = [each for field in fields for each in self.content.get(field) or ()]
-        paths = [(self.folder / each).resolve() for each in named if _is_path(each)]
-        return tuple(each for each in paths if each.exists())
+        named = [each for field in fields for each in listed(self.content, field)]
+        paths = [_path(self.folder, each) for each in named]
+        return tuple(each for each in paths if each is not None)
 
     def mentioned(self) -> "Iterator[Path]":
-        """Yield the files that it names, in whatever field."""
+        """Yield the files and folders that it names, in whatever field."""
         for each in _strings(self.content):
             # A generator of ConfigMaps may say under which key: `rules.yaml=rules/slo.yaml`.
-            if _is_path(each):
-                yield (self.folder / each.rpartition("=")[2]).resolve()
+            path = _path(self.folder, each.rpartition("=")[2])
+            if path is not None:
+                yield path
 
     def sources(self) -> dict[tuple[str, str], Path]:
         """Return the file of each object, by kind and name, as the files name it."""
-        found: dict[tuple[str, str], Path] = {}
-        for path in self.included:
-            below = kustomization_in(path)
-            if below is not None:
-                found.update(below.sources())
-            elif path.is_file():
-                for document in documents_in(path):
-                    found[kind_of(document), name_of(document)] = path
-        return found
+        return {
+            (kind_of(document), name_of(document)): path
+            for each in self._reached(*_INCLUDED)
+            for path in each.included
+            if path.is_file()
+            for document in documents_in(path)
+        }
+
+    def excess(self) -> str | None:
+        """Return which of its files kubectl would choke on, and why; None if it can render."""
+        for each in self._reached(*_INCLUDED):
+            for file in (each.file, *each.mentioned()):
+                status = file.stat()
+                reason = _excess(file, status.st_mtime_ns, status.st_size)
+                if reason:
+                    return f"{file}: {reason}"
+        return None
 
 
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and "\n" not in value
+@cache
+def _excess(file: Path, _mtime_ns: int, n_bytes: int) -> str:
+    if not file.is_file():
+        return ""
+    if n_bytes > MOST_BYTES:
+        return f"has {n_bytes / 2**20:.0f} MiB, more than could be applied; take it out"
+    try:
+        # Most of what it names is YAML; what is not has no aliases.
+        yaml_documents(file.read_text(encoding="utf-8"))
+    except ExcessError as error:
+        return str(error)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ""  # kubectl says it better.
+    return ""
+
+
+def _path(folder: Path, value: object) -> Path | None:
+    """Return the file or folder that a kustomization names; None if there is none."""
+    try:
+        path = (folder / value).resolve() if isinstance(value, str) else None
+        return path if path is not None and path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # A name that can be none, or a circle of links; kubectl says it better.
 
 
 def kustomization_in(folder: Path) -> Kustomization | None:
@@ -118,8 +162,10 @@ def applied(folder: Path) -> tuple[Kustomization, ...]:
     included = {path for each in found for path in each.included}
     roots = tuple(each for each in found if each.folder not in included and not each.is_component)
     if not roots:
+        circle = ": each is a component, or included by another" if found else ""
         raise ManifestError(
-            f"{folder} holds no kustomization.yaml that could be applied; name a folder that does"
+            f"{folder} holds no kustomization.yaml that could be applied{circle}; name a folder "
+            "that does"
         )
     return roots
 
@@ -127,7 +173,8 @@ def applied(folder: Path) -> tuple[Kustomization, ...]:
 def documents_in(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the YAML documents of a file; none if it is no YAML, which kubectl says better."""
     try:
-        found = yaml_documents(file.read_text(encoding="utf-8"))
+        small = file.stat().st_size <= MOST_BYTES
+        found = yaml_documents(file.read_text(encoding="utf-8")) if small else []
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return
     yield from (each for each in found if isinstance(each, dict))
@@ -152,7 +199,8 @@ def _holds_an_object(file: Path) -> bool:
 
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        if "\n" not in value:
+            yield value
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from _strings(each)

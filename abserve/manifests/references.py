@@ -1,8 +1,11 @@
 """Whether what an object names is there: Secrets, accounts, roles, stores, targets, sources."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import yaml
 
 from abserve.manifests.deployments import is_seldon_deployment
 from abserve.manifests.documents import (
@@ -10,11 +13,14 @@ from abserve.manifests.documents import (
     dig,
     entries,
     kind_of,
+    listed,
     mapping,
     namespace_of,
     pod_template,
+    yaml_documents,
 )
-from abserve.manifests.given import MADE_ELSEWHERE, Given, port_names
+from abserve.manifests.given import MADE_ELSEWHERE, Given
+from abserve.manifests.pods import SELDON_PORTS, port_names
 
 _CLUSTER_WIDE = (
     "ClusterRole",
@@ -24,19 +30,25 @@ _CLUSTER_WIDE = (
 )
 # Of these a health check can be told from here; others may be a chart's.
 _OURS = ("HelmRelease", "SeldonDeployment", "Kustomization", "Certificate", "ExternalSecret")
-_SELDON_PORTS = frozenset({"http", "grpc", "metrics"})
 _PVC = "pvc://"
+_EXPERIMENT = "experiment.yaml"
+# With a wildcard it names no single account.
+_PRINCIPAL = re.compile(r"[^/*]+/ns/([^/*]+)/sa/([^/*]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What an object names, and at which of its fields."""
+    """What an object names, and at which of its fields.
+
+    `of_a_caller` is a ServiceAccount under which others may run, a chart's pods for instance.
+    """
 
     field: str
     kind: str
     name: str
     namespace: str | None
     key: str | None = None
+    of_a_caller: bool = False
 
 
 def reference_faults(document: Document, given: Given) -> Iterator[str]:
@@ -50,6 +62,8 @@ def reference_faults(document: Document, given: Given) -> Iterator[str]:
     for each, named_at in fields.items():
         at, where = ", ".join(named_at), f" in {each.namespace}" if each.namespace else ""
         if not given.has(each.kind, each.name, each.namespace):
+            if each.of_a_caller and not given.has_accounts(each.namespace):
+                continue
             yield f"{at}: found no {each.kind} {each.name!r}{where}; {_remedy(each.kind)}"
         elif each.key and given.lacks_key(each.kind, each.name, each.namespace, each.key):
             yield (
@@ -136,7 +150,7 @@ def _of_container(
 def _port_faults(document: Document) -> Iterator[str]:
     """Yield the probes that name a port which the pod does not have."""
     for field, pod in _pod_specs(document):
-        known = port_names(pod) | (_SELDON_PORTS if is_seldon_deployment(document) else frozenset())
+        known = port_names(pod) | (SELDON_PORTS if is_seldon_deployment(document) else frozenset())
         for index, container in enumerate(entries(pod, "containers")):
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 for way in ("httpGet", "tcpSocket"):
@@ -164,13 +178,30 @@ def _seldon_deployment(document: Document) -> Iterator[Reference]:
             yield Reference(f"{field}.modelUri", "PersistentVolumeClaim", claim, namespace)
 
 
+def _config_map(document: Document) -> Iterator[Reference]:
+    """Yield what an experiment is about: a rollout that does not find it never starts."""
+    try:
+        (experiment,) = yaml_documents(str(dig(document, "data", _EXPERIMENT) or ""))
+    except (ValueError, yaml.YAMLError):
+        return
+    deployment, namespace = dig(experiment, "deployment"), namespace_of(document)
+    field = f"data.{_EXPERIMENT}"
+    if isinstance(deployment, str):
+        yield Reference(f"{field}: deployment", "SeldonDeployment", deployment, namespace)
+        # The candidate may be added later: a retraining does.
+        if dig(experiment, "baseline"):
+            name = f"{deployment}/{dig(experiment, 'baseline')}"
+            yield Reference(f"{field}: baseline", "predictor", name, namespace)
+
+
 def _role_binding(document: Document) -> Iterator[Reference]:
     namespace = namespace_of(document)
     yield from _one(document, ("roleRef",), "Role", namespace)
     for index, subject in enumerate(entries(document, "subjects")):
         if subject.get("kind") == "ServiceAccount":
             where = str(subject["namespace"]) if subject.get("namespace") else namespace
-            yield Reference(f"subjects[{index}]", "ServiceAccount", str(subject["name"]), where)
+            name = str(subject.get("name"))
+            yield Reference(f"subjects[{index}]", "ServiceAccount", name, where)
 
 
 def _autoscaler(document: Document) -> Iterator[Reference]:
@@ -190,7 +221,7 @@ def _trigger_authentication(document: Document) -> Iterator[Reference]:
 
 
 def _certificate(document: Document) -> Iterator[Reference]:
-    if dig(document, "spec", "issuerRef", "group") in {None, "cert-manager.io"}:
+    if dig(document, "spec", "issuerRef", "group") in (None, "cert-manager.io"):
         yield from _one(document, ("spec", "issuerRef"), "Issuer", namespace_of(document))
 
 
@@ -206,7 +237,7 @@ def _secret_store(document: Document) -> Iterator[Reference]:
 
 
 def _virtual_service(document: Document) -> Iterator[Reference]:
-    for index, gateway in enumerate(dig(document, "spec", "gateways") or ()):
+    for index, gateway in enumerate(listed(document, "spec", "gateways")):
         namespace, slash, name = str(gateway).rpartition("/")
         if name != "mesh":
             where = namespace if slash else namespace_of(document)
@@ -219,6 +250,16 @@ def _gateway(document: Document) -> Iterator[Reference]:
         if secret:
             # It lies beside the gateway's pods, which need not be where the Gateway is.
             yield Reference(f"spec.servers[{index}].tls", "Secret", str(secret), None)
+
+
+def _authorization_policy(document: Document) -> Iterator[Reference]:
+    for index, rule in enumerate(entries(document, "spec", "rules")):
+        for place, source in enumerate(entries(rule, "from")):
+            for each in listed(source, "source", "principals"):
+                named = _PRINCIPAL.fullmatch(str(each))
+                if named is not None:
+                    field = f"spec.rules[{index}].from[{place}].source.principals"
+                    yield Reference(field, "ServiceAccount", named[2], named[1], of_a_caller=True)
 
 
 def _flux_kustomization(document: Document) -> Iterator[Reference]:
@@ -272,6 +313,7 @@ def _one(
 
 _OF_KIND: Mapping[str, Callable[[Document], Iterator[Reference]]] = {
     "SeldonDeployment": _seldon_deployment,
+    "ConfigMap": _config_map,
     "RoleBinding": _role_binding,
     "ClusterRoleBinding": _role_binding,
     "HorizontalPodAutoscaler": _autoscaler,
@@ -281,6 +323,7 @@ _OF_KIND: Mapping[str, Callable[[Document], Iterator[Reference]]] = {
     "ExternalSecret": _external_secret,
     "SecretStore": _secret_store,
     "ClusterSecretStore": _secret_store,
+    "AuthorizationPolicy": _authorization_policy,
     "VirtualService": _virtual_service,
     "Gateway": _gateway,
     "Kustomization": _flux_kustomization,

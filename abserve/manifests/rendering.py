@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from abserve.errors import ManifestError
 from abserve.manifests.documents import Document, yaml_documents
 from abserve.manifests.kustomizations import Kustomization
@@ -43,6 +45,9 @@ def kubectl() -> str:
 
 def render(kustomization: Kustomization, program: str) -> Rendered:
     """Render a kustomization with the kubectl at `program`."""
+    excess = kustomization.excess()
+    if excess is not None:
+        return Rendered(kustomization, fault=excess)
     try:
         done = subprocess.run(
             [program, "kustomize", str(kustomization.folder)],
@@ -57,7 +62,10 @@ def render(kustomization: Kustomization, program: str) -> Rendered:
     if done.returncode:
         said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
         return Rendered(kustomization, fault=said)
-    documents = tuple(yaml_documents(done.stdout))
+    try:
+        documents = tuple(yaml_documents(done.stdout))
+    except yaml.YAMLError as error:
+        return Rendered(kustomization, fault=str(error))
     if not documents:
         return Rendered(kustomization, fault="it renders nothing; include resources, or remove it")
     return Rendered(kustomization, documents)

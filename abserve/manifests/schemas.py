@@ -3,10 +3,12 @@
 Kubernetes' own kinds are held against the schemas of one Kubernetes version, as the package
 ``kubernetes-validate`` brings them: strict, because the API drops an unknown field without a word.
 
-Custom kinds are held against CustomResourceDefinitions, if they are handed over; they are those of
-the charts that a cluster runs, and no part of this project. Without them a SeldonDeployment is
-still read strictly: Seldon's fields as `abserve.seldon` knows them, its pods as Kubernetes 1.25
-does, whose fields Seldon's last Apache-2.0 release has.
+Kinds that charts bring are held against what ``kinds/*.json`` says of the releases that this
+repository pins: fields, types, enumerations. CustomResourceDefinitions that are handed over come
+first; a cluster may run other releases, and other charts.
+
+Without a definition a SeldonDeployment is still read strictly: Seldon's fields as `abserve.seldon`
+knows them, its pods as Kubernetes 1.25 does, whose fields Seldon's last Apache-2.0 release has.
 """
 
 import json
@@ -64,6 +66,7 @@ class Schemas:
         self.kubernetes = kubernetes
         _folder(kubernetes)
         self._of_custom = dict(_custom(definitions))
+        self._sound: set[tuple[str, str]] = set()
 
     def knows(self, document: Document) -> bool:
         """Tell whether there is a schema for the document's kind."""
@@ -106,9 +109,18 @@ class Schemas:
             )
         return found
 
+    def _handed_over(self, key: tuple[str, str]) -> jsonschema.Draft202012Validator | None:
+        found = self._of_custom.get(key)
+        if found is not None and key not in self._sound:
+            # A cluster has hundreds of definitions, and a tree needs a few.
+            _check(key, mapping(found.schema))
+            self._sound.add(key)
+        return found
+
     def _validator(self, document: Document) -> jsonschema.Draft202012Validator | None:
         version = str(document.get("apiVersion"))
-        custom = self._of_custom.get((version, kind_of(document)))
+        key = version, kind_of(document)
+        custom = self._handed_over(key) or _shipped().get(key)
         if custom is not None or not is_built_in(document):
             return custom
         group, slash, number = version.rpartition("/")
@@ -116,6 +128,18 @@ class Schemas:
         return _kubernetes_validator(
             self.kubernetes, f"{kind_of(document).lower()}-{prefix}{number}.json"
         )
+
+
+def _check(key: tuple[str, str], schema: Schema) -> None:
+    try:
+        # Whether Python reads a pattern has been seen to.
+        jsonschema.Draft202012Validator.check_schema(schema, jsonschema.FormatChecker(formats=()))
+    except jsonschema.SchemaError as error:
+        where = ".".join(map(str, error.absolute_path))
+        raise ManifestError(
+            f"the definition of {' '.join(key)} is no schema: {where}: {error.message}; hand over "
+            "what 'kubectl get crds -o yaml' prints"
+        ) from error
 
 
 def is_built_in(document: Document) -> bool:
@@ -140,6 +164,20 @@ def _folder(kubernetes: str) -> Traversable:
             f"there are no schemas of Kubernetes {kubernetes}; expected one of {', '.join(known)}"
         )
     return folder
+
+
+@cache
+def _shipped() -> Mapping[tuple[str, str], jsonschema.Draft202012Validator]:
+    """Return the schemas that this package brings, by API version and kind."""
+    found = {}
+    for file in (files("abserve.manifests") / "kinds").iterdir():
+        content = json.loads(file.read_text(encoding="utf-8"), object_hook=_readable)
+        for name, schema in content["kinds"].items():
+            version, kind = name.split()
+            found[version, kind] = jsonschema.Draft202012Validator(
+                {**schema, "$defs": content["$defs"]}
+            )
+    return found
 
 
 @cache
@@ -191,7 +229,8 @@ def _versions(
         schema = strict(mapping(version, "schema", "openAPIV3Schema"))
         # Definitions leave these to Kubernetes, and some do not name them.
         of_all = {"apiVersion": {"type": "string"}, "kind": {"const": kind}}
-        schema.setdefault("properties", {}).update(of_all, metadata={"type": "object"})
+        properties = {**mapping(schema, "properties"), **of_all, "metadata": {"type": "object"}}
+        schema = {**mapping(schema), "properties": properties}
         key = f"{spec.get('group')}/{version.get('name')}", kind
         yield key, jsonschema.Draft202012Validator(schema)
 
@@ -202,7 +241,7 @@ def strict(schema: Any) -> Any:
         return [strict(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    result = {key: strict(each) for key, each in schema.items()}
+    result = _readable({key: strict(each) for key, each in schema.items()})
     if schema.get("x-kubernetes-int-or-string"):
         # Beside the extension a CRD repeats it as anyOf, and a pattern is asked of strings only.
         result["type"] = ["integer", "string"]
@@ -217,6 +256,21 @@ def strict(schema: Any) -> Any:
     ):
         result["additionalProperties"] = False
     return result
+
+
+def _readable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema whose pattern Python reads as Kubernetes does."""
+    pattern = schema.get("pattern")
+    if not isinstance(pattern, str):
+        return schema
+    # Go lets flags stand behind the anchor.
+    moved = re.sub(r"^\^\((\?[ims]+)\)", r"(\1)^", pattern)
+    try:
+        re.compile(moved)
+    except re.error:
+        # What only Go's syntax has; the API server will say it.
+        return {key: each for key, each in schema.items() if key != "pattern"}
+    return {**schema, "pattern": moved}
 
 
 def _told(

@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from abserve.manifests.documents import Document, dig, entries, kind_of, mapping, namespace_of
+from abserve.manifests.documents import (
+    Document,
+    dig,
+    entries,
+    kind_of,
+    listed,
+    mapping,
+    namespace_of,
+)
 from abserve.manifests.findings import Severity
-from abserve.manifests.given import Given, Pod
+from abserve.manifests.given import Given
+from abserve.manifests.pods import Pod
 
 Namespaces = tuple[str | None, ...] | None
 
@@ -74,7 +83,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _holds_our_pods(namespaces: Namespaces, pods: tuple[Pod, ...]) -> bool:
     """Tell whether one of the namespaces is ours to fill: pods without one may be anywhere."""
-    return namespaces is not None and any(pod.namespace in namespaces for pod in pods)
+    return namespaces is not None and any(pod.ours and pod.namespace in namespaces for pod in pods)
 
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -92,7 +101,7 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _port_faults(selector: Selector, pods: list[Pod]) -> Iterator[tuple[str, Severity]]:
     for field, port in selector.ports:
-        without = [pod.owner for pod in pods if port not in pod.ports]
+        without = [pod.owner for pod in pods if pod.ports is not None and port not in pod.ports]
         if without:
             yield (
                 f"{field}: found port {port!r}, which pods of {', '.join(without)} do not have; "
@@ -157,7 +166,7 @@ def _pod_monitor(document: Document) -> Iterator[Selector]:
     if namespaces.get("any") is True:
         chosen = None
     elif namespaces.get("matchNames"):
-        chosen = tuple(str(each) for each in namespaces["matchNames"])
+        chosen = tuple(str(each) for each in listed(namespaces, "matchNames"))
     ports = tuple(
         (f"spec.podMetricsEndpoints[{index}].port", str(each["port"]))
         for index, each in enumerate(entries(document, "spec", "podMetricsEndpoints"))

@@ -20,6 +20,16 @@ def test_nothing_that_we_ship_is_an_error(checked: Checked) -> None:
     assert [f"{each.file} {each.subject} {each.rule}: {each.message}" for each in errors] == []
 
 
+def test_every_kind_that_we_use_has_a_schema(checked: Checked) -> None:
+    """Without a file of definitions, and as the release has it that a cluster of ours runs."""
+    assert [each.message for each in checked.findings if each.rule == "schema"] == []
+
+
+def test_every_selector_of_ours_selects_pods_that_we_know(checked: Checked) -> None:
+    noted = [each for each in checked.findings if each.rule == "selector"]
+    assert [f"{each.file} {each.subject} {each.message}" for each in noted] == []
+
+
 def test_every_overlay_was_looked_at(checked: Checked) -> None:
     overlays = [*MANIFESTS.glob("overlays/*/*/kustomization.yaml")]
     assert overlays

@@ -1,5 +1,6 @@
 """Rules that look at one document: its schema, Seldon's rules, its images."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from abserve.errors import ManifestError
 from abserve.manifests import Rules, Schemas, check
+from abserve.manifests.documents import yaml_documents
 from tests.abserve.manifests.trees import (
     DIGEST,
     checked,
@@ -134,6 +136,9 @@ DEFINITION = thing(
                                     "open": {"type": "boolean"},
                                     "port": {"x-kubernetes-int-or-string": True},
                                     "note": {"type": "string", "nullable": True},
+                                    # Both are Go's: flags behind the anchor, and classes by name.
+                                    "sign": {"type": "string", "pattern": "^(?i)(open)$"},
+                                    "code": {"type": "string", "pattern": "^\\pN$"},
                                 },
                             }
                         },
@@ -155,7 +160,7 @@ def test_a_kind_without_schema_is_noted(tmp_path: Path) -> None:
 def test_a_definition_that_is_handed_over_is_its_schema(tmp_path: Path) -> None:
     kustomization(tmp_path / "crds", DEFINITION)
     schemas = Schemas(definitions=(tmp_path / "crds",))
-    good = {"open": True, "port": "http", "note": None}
+    good = {"open": True, "port": "http", "note": None, "sign": "Open", "code": "7"}
     right = kustomization(tmp_path / "right", thing("Shop", "a", "example.com/v1", spec=good))
     wrong = kustomization(
         tmp_path / "wrong", thing("Shop", "a", "example.com/v1", spec={"opened": True})
@@ -168,6 +173,24 @@ def test_definitions_may_be_a_list_as_kubectl_prints_it(tmp_path: Path) -> None:
     file = tmp_path / "crds.yaml"
     file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [DEFINITION]}))
     assert Schemas(definitions=(file,)).knows(thing("Shop", "a", "example.com/v1"))
+
+
+def test_a_definition_that_is_no_schema_is_refused(tmp_path: Path) -> None:
+    definition = deepcopy(DEFINITION)
+    version = definition["spec"]["versions"][0]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["type"] = "nonsense"
+    kustomization(tmp_path / "crds", definition)
+    shop = kustomization(tmp_path / "shop", thing("Shop", "a", "example.com/v1", spec={}))
+    schemas = Schemas(definitions=(tmp_path / "crds",))
+    with pytest.raises(ManifestError, match="Shop is no schema: properties"):
+        check([shop], Rules(schemas))
+
+
+def test_many_lines_are_no_excess() -> None:
+    """Without aliases: what a cluster prints of its definitions may be large."""
+    n_values = 2**20 + 1
+    (document,) = yaml_documents(f"[{','.join('7' * n_values)}]")
+    assert len(document) == n_values
 
 
 def test_a_value_of_a_secret_is_not_repeated(tmp_path: Path) -> None:

@@ -48,6 +48,26 @@ def test_a_test_that_comes_too_late_is_none(root: Path) -> None:
     assert len(messages(root, "drift")) == 2
 
 
+def test_a_position_that_is_copied_from_has_to_be_tested_as_well(root: Path) -> None:
+    weight = {
+        "op": "copy",
+        "path": "/spec/predictors/1/traffic",
+        "from": "/spec/predictors/0/traffic",
+    }
+    overlay(root, "local", [WEIGHTS[2], weight])
+    (message,) = messages(root, "drift")
+    assert "copy /spec/predictors/0/traffic counts on position 0" in message
+
+
+@pytest.mark.parametrize("path", ["/spec/predictors", "/spec"])
+def test_a_patch_that_leaves_nothing_of_the_predictors_is_an_error(path: str, root: Path) -> None:
+    """Whatever then differs would be declared."""
+    value = iris()["spec"] if path == "/spec" else iris()["spec"]["predictors"]
+    overlay(root, "local", [{"op": "replace", "path": path, "value": value}])
+    (message,) = messages(root, "drift")
+    assert f"replace {path} leaves nothing of the base's predictors" in message
+
+
 def test_a_patch_file_is_named_as_the_place_to_mend(root: Path) -> None:
     folder = overlay(root, "local", WEIGHTS)
     (folder / "weights.yaml").write_text(yaml.safe_dump(WEIGHTS[1:2]))

@@ -197,6 +197,34 @@ def test_a_namespace_that_nobody_makes_is_an_error_once_some_are_made(tmp_path: 
     assert "found 'modles', which no manifest makes" in messages(tmp_path, "reference")[0]
 
 
+def callers(*principals: str) -> Document:
+    rules = [{"from": [{"source": {"principals": [*principals]}}]}]
+    return thing("AuthorizationPolicy", "shop", "security.istio.io/v1", spec={"rules": rules})
+
+
+@pytest.mark.parametrize(
+    ("account", "missing"),
+    [
+        ("istio-ingress/sa/istio-ingress", []),
+        ("shop/sa/clerk", []),
+        ("istio-ingress/sa/ingress", ["ServiceAccount 'ingress' in istio-ingress"]),
+        ("shop/sa/clark", ["ServiceAccount 'clark' in shop"]),
+        # Whom a chart makes there is not known, and a wildcard names no single one.
+        ("monitoring/sa/prometheus", []),
+        ("shop/sa/*", []),
+    ],
+)
+def test_a_policy_names_callers_that_there_are(
+    account: str, missing: list[str], tmp_path: Path
+) -> None:
+    clerk = thing("ServiceAccount", "clerk")
+    clerk["metadata"]["namespace"] = "shop"
+    repository = thing("HelmRepository", "istio", "source.toolkit.fluxcd.io/v1", spec={})
+    kustomization(tmp_path, callers(f"cluster.local/ns/{account}"), clerk, gateway(), repository)
+    said = messages(tmp_path, "reference")
+    assert [each.partition("found no ")[2].partition(";")[0] for each in said] == missing
+
+
 # Flux.
 
 
@@ -272,6 +300,59 @@ def test_a_selector_of_pods_that_a_chart_may_make_is_noted(tmp_path: Path) -> No
     assert (note.severity, note.rule) == ("note", "selector")
 
 
+def gateway(**spec: Any) -> Document:
+    chart = {"chart": "gateway", "sourceRef": {"kind": "HelmRepository", "name": "istio"}}
+    fields = {"interval": "1h", "targetNamespace": "istio-ingress", "chart": {"spec": chart}}
+    api = "helm.toolkit.fluxcd.io/v2"
+    return thing("HelmRelease", "istio-ingress", api, spec={**fields, **spec})
+
+
+def gateway_monitor(port: str = "http-envoy-prom", **labels: str) -> Document:
+    spec = {"selector": {"matchLabels": labels}, "podMetricsEndpoints": [{"port": port}]}
+    made = thing("PodMonitor", "gateway", "monitoring.coreos.com/v1", spec=spec)
+    made["metadata"]["namespace"] = "istio-ingress"
+    return made
+
+
+def noted(folder: Path) -> list[str]:
+    found = checked(folder).findings
+    return [each.message for each in found if (each.severity, each.rule) == ("note", "selector")]
+
+
+def test_pods_of_a_chart_that_is_known_are_there(tmp_path: Path) -> None:
+    kustomization(tmp_path, gateway(), gateway_monitor(istio="ingress"))
+    assert (noted(tmp_path), messages(tmp_path, "selector")) == ([], [])
+
+
+def test_a_chart_may_make_other_pods_than_are_known(tmp_path: Path) -> None:
+    kustomization(tmp_path, gateway(), gateway_monitor(istio="ingres"))
+    (note,) = noted(tmp_path)
+    assert "selects istio=ingres in istio-ingress" in note
+
+
+def test_the_gateway_is_called_as_its_release(tmp_path: Path) -> None:
+    kustomization(tmp_path, gateway(releaseName="edge"), gateway_monitor(istio="edge"))
+    assert noted(tmp_path) == []
+
+
+def test_pods_of_a_chart_have_the_ports_of_the_chart(tmp_path: Path) -> None:
+    kustomization(tmp_path, gateway(), gateway_monitor("metrics", istio="ingress"))
+    assert (
+        "found port 'metrics', which pods of HelmRelease/istio-ingress"
+        in (messages(tmp_path, "selector")[0])
+    )
+
+
+def test_what_every_cluster_runs_is_there(tmp_path: Path) -> None:
+    peer = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    spec = {"podSelector": {}, "egress": [{"to": [peer]}]}
+    kustomization(tmp_path, thing("NetworkPolicy", "names", "networking.k8s.io/v1", spec=spec))
+    assert checked(tmp_path).findings == ()
+
+
 def test_a_service_needs_pods_with_its_port(tmp_path: Path) -> None:
     ports = [{"port": 80, "targetPort": "web"}, {"port": 81, "targetPort": "admin"}]
     service = thing("Service", "shop", spec={"selector": {"app": "shop"}, "ports": ports})
@@ -305,6 +386,16 @@ def test_a_policy_has_to_be_for_somebody(tmp_path: Path) -> None:
 
 
 # The tree.
+
+
+def test_what_does_not_render_is_one_fault_and_not_one_for_each_that_refers_to_it(
+    tmp_path: Path,
+) -> None:
+    kustomization(tmp_path / "overlays/local/shop", with_secret())
+    kustomization(tmp_path / "overlays/local/secrets", resources=["gone.yaml"])
+    (error, note) = checked(tmp_path).findings
+    assert (error.rule, note.rule, note.severity) == ("render", "reference", "note")
+    assert "in local were not looked at" in note.message
 
 
 def test_two_kustomizations_of_one_environment_must_not_apply_the_same(tmp_path: Path) -> None:
