@@ -13,9 +13,9 @@ import re
 from abserve.errors import AbserveError
 
 _MODEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
-# Seldon's operator labels pods `seldon-app-svc-<container>`: 15 characters of the 63 that a label
-# may have.
-_SERVED_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
+# The volume with the version is called `<container>-provision-location` (manifests/base/cluster):
+# 19 characters of the 63 that a name in a pod may have.
+_SERVED_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,42}[a-z0-9])?")
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 
 
@@ -38,9 +38,9 @@ def check_served_model_name(name: str, error: type[AbserveError]) -> str:
     check_model_name(name, error)
     if _SERVED_MODEL.fullmatch(name) is None:
         raise error(
-            f"{name!r} is no name for a model that is to be served; expected at most 48 lower-case "
+            f"{name!r} is no name for a model that is to be served; expected at most 44 lower-case "
             "letters, digits and '-', because its container on Kubernetes bears it: rename it, "
-            f"for example to {name.replace('_', '-')[:48].strip('-')!r}"
+            f"for example to {name.replace('_', '-')[:44].strip('-')!r}"
         )
     return name
 

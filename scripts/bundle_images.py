@@ -1,17 +1,19 @@
 """List what a cluster without internet needs: all charts, and all images, theirs and ours.
 
-    manifests/overlays/<environment>/* ── kubectl kustomize ──> our images, by digest
-    manifests/infrastructure/<cloud>  ── kubectl kustomize ──> releases ── helm template ──> theirs
+    manifests/overlays/<environment>/*  ── kubectl kustomize ──> our images, by digest
+    manifests/infrastructure/airgapped ── kubectl kustomize ──> releases ── helm template ──> theirs
 
     python scripts/bundle_images.py production > images.txt
     python scripts/bundle_images.py production --charts > charts.txt
 
-Charts need `helm`, and a network to fetch them with. What Flux itself runs is in no chart: give its
+Charts need `helm`, and a network to fetch them with: inside they come from the customer's registry,
+outside from where the charts' makers have them. What Flux itself runs is in no chart: give its
 manifests as a file (`flux install --export > flux.yaml`, then `--manifests flux.yaml`).
 docs/air-gapped.md says what is then done with the lists.
 """
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -55,16 +57,17 @@ def rendered(folder: Path) -> list[dict[str, Any]]:
     return _documents([kubectl, "kustomize", str(folder)])
 
 
-def charts_of(documents: Iterable[Mapping[str, Any]]) -> list[Chart]:
+def charts_of(
+    releases: Iterable[Mapping[str, Any]], sources: Iterable[Mapping[str, Any]]
+) -> list[Chart]:
     """Return the charts that HelmReleases install, each with the address of its repository."""
-    found = list(documents)
     repositories = {
         each["metadata"]["name"]: each["spec"]["url"]
-        for each in found
+        for each in sources
         if each["kind"] == "HelmRepository"
     }
     charts = []
-    for each in found:
+    for each in releases:
         if each["kind"] != "HelmRelease":
             continue
         spec, chart = each["spec"], each["spec"]["chart"]["spec"]
@@ -89,7 +92,10 @@ def charts_of(documents: Iterable[Mapping[str, Any]]) -> list[Chart]:
 
 def images_of(documents: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return every image that documents name, wherever in them."""
-    return {image for each in documents for image in _images(each)}
+    found = list(documents)
+    return {image for each in found for image in _images(each)} | {
+        image for each in found for image in _injected(each)
+    }
 
 
 def templated(chart: Chart) -> list[dict[str, Any]]:
@@ -102,6 +108,8 @@ def templated(chart: Chart) -> list[dict[str, Any]]:
         )
     command = [helm, "template", chart.release, chart.name, "--repo", chart.repository]
     command += ["--version", chart.version, "--namespace", chart.namespace, "--values", "-"]
+    # Nobody runs a chart's own tests.
+    command += ["--skip-tests"]
     return _documents(command, stdin=yaml.safe_dump(dict(chart.values)))
 
 
@@ -118,6 +126,16 @@ def _images(value: Any, key: str = "") -> Iterator[str]:
             yield value
         else:
             yield from IMAGE.findall(value)
+
+
+def _injected(document: Mapping[str, Any]) -> Iterator[str]:
+    # The proxy of the mesh is in no pod that a chart renders: the injector makes its name of parts.
+    name = document.get("metadata", {}).get("name")
+    if (document.get("kind"), name) != ("ConfigMap", "istio-sidecar-injector"):
+        return
+    settings = json.loads(document["data"]["values"])["global"]
+    image = settings["proxy"]["image"]
+    yield image if "/" in image else f"{settings['hub']}/{image}:{settings['tag']}"
 
 
 def _documents(command: list[str], stdin: str | None = None) -> list[dict[str, Any]]:
@@ -145,14 +163,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Print images, or charts, one on each line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("environment")
-    parser.add_argument("--cloud", default="aws", help="whose charts: aws (default), gcp")
     parser.add_argument("--charts", action="store_true", help="charts instead of images")
     parser.add_argument("--without-charts", action="store_true", help="only images of ours")
     parser.add_argument("--manifests", type=Path, action="append", default=[], metavar="FILE")
     options = parser.parse_args(arguments)
     try:
+        infrastructure = ROOT / "manifests/infrastructure"
         charts = charts_of(
-            rendered(ROOT / "manifests/infrastructure" / options.cloud / "controllers")
+            rendered(infrastructure / "airgapped/controllers"),
+            rendered(infrastructure / "controllers"),
         )
         if options.charts:
             lines = [f"{each.repository} {each.name} {each.version}" for each in charts]

@@ -65,6 +65,8 @@ def _manager(folder: Path, listener: Listener) -> dict[str, Any]:
         # The caller's own id is what feedback and logs refer to.
         preserve_external_request_id=True,
         normalize_path=True,
+        # No version understands another protocol, and answers as if nobody had asked for one.
+        http_protocol_options={"ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}]},
         common_http_protocol_options={"idle_timeout": "3600s"},
         # As Istio: Envoy's five minutes would cut an inference that takes longer.
         stream_idle_timeout="0s",

@@ -10,6 +10,8 @@ module "cluster" {
   vpc_id     = module.network.vpc_id
   subnet_ids = module.network.private_subnets
 
+  control_plane_subnet_ids = module.network.intra_subnets
+
   endpoint_private_access      = true
   endpoint_public_access       = length(var.api_cidrs) > 0
   endpoint_public_access_cidrs = var.api_cidrs
@@ -21,6 +23,24 @@ module "cluster" {
 
   enable_kms_key_rotation = true
 
+  # The module lets the control plane reach what most operators' webhooks listen on. Not among it are
+  # Istio's injector, without which no pod of the mesh starts, and the counts that `abserve status` reads
+  # through the API server.
+  node_security_group_additional_rules = {
+    injector = {
+      description                   = "Control plane to the injector of Istio"
+      from_port                     = 15017
+      to_port                       = 15017
+      source_cluster_security_group = true
+    }
+    counts = {
+      description                   = "Control plane to the metrics of replicas"
+      from_port                     = 6000
+      to_port                       = 6002
+      source_cluster_security_group = true
+    }
+  }
+
   # Rights are access entries, and not whoever ran this.
   authentication_mode                      = "API"
   enable_cluster_creator_admin_permissions = false
@@ -29,7 +49,7 @@ module "cluster" {
       principal_arn = each
       policy_associations = {
         admin = {
-          policy_arn   = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+          policy_arn   = "arn:${data.aws_partition.current.partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
           access_scope = { type = "cluster" }
         }
       }
@@ -50,7 +70,6 @@ module "cluster" {
     metrics-server = {}
     aws-ebs-csi-driver = {
       service_account_role_arn = aws_iam_role.workload["volumes"].arn
-      configuration_values     = jsonencode({ defaultStorageClass = { enabled = true } })
     }
   }
 

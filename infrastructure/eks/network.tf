@@ -12,6 +12,9 @@ data "aws_availability_zones" "all" {
 locals {
   name  = "abserve-${var.environment}"
   zones = slice(data.aws_availability_zones.all.names, 0, 3)
+
+  # Of the control plane alone: NetworkPolicies tell the API server from pods by its addresses.
+  api_server_cidr = cidrsubnet(var.network_cidr, 8, 195)
 }
 
 module "network" {
@@ -25,6 +28,7 @@ module "network" {
   # Pods have addresses of these, so they are large; the public ones hold load balancers.
   private_subnets = [for index in range(3) : cidrsubnet(var.network_cidr, 2, index)]
   public_subnets  = [for index in range(3) : cidrsubnet(var.network_cidr, 8, 192 + index)]
+  intra_subnets   = [for index in range(3) : cidrsubnet(local.api_server_cidr, 2, index)]
 
   enable_nat_gateway     = true
   one_nat_gateway_per_az = true

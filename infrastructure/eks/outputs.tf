@@ -5,6 +5,7 @@ output "cluster_settings" {
     cloud               = "aws"
     cluster             = local.name
     region              = var.region
+    api_server_cidr     = local.api_server_cidr
     dns_zone            = var.dns_zone_id
     dns_role_arn        = aws_iam_role.workload["dns"].arn
     secrets_role_arn    = aws_iam_role.workload["secrets"].arn

@@ -29,6 +29,12 @@ resource "google_storage_bucket" "models" {
     enabled = true
   }
 
+  # Who may delete an object may delete its old versions as well, of which AWS makes a right of its own.
+  # So what was deleted for good can be restored for another month, by an administrator.
+  soft_delete_policy {
+    retention_duration_seconds = 2592000
+  }
+
   encryption {
     default_kms_key_name = google_kms_crypto_key.models.id
   }

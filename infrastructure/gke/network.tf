@@ -52,10 +52,11 @@ resource "google_compute_router_nat" "main" {
   }
 }
 
-# GKE lets its control plane reach ports 443 and 10250 of nodes. Webhooks listen on others: Istio's
-# injector, Seldon's, cert-manager's, KEDA's, External Secrets' and Prometheus Operator's.
-resource "google_compute_firewall" "webhooks" {
-  name          = "${local.name}-webhooks"
+# GKE lets its control plane reach ports 443 and 10250 of nodes, where cert-manager's, External Secrets'
+# and Prometheus Operator's webhooks listen. Others listen elsewhere: Istio's injector (15017), Seldon's
+# webhook (4443), KEDA's (9443) and its metrics (6443); and `abserve status` reads the counts of replicas.
+resource "google_compute_firewall" "control_plane" {
+  name          = "${local.name}-control-plane"
   network       = google_compute_network.main.id
   direction     = "INGRESS"
   source_ranges = [google_container_cluster.main.private_cluster_config[0].master_ipv4_cidr_block]
@@ -63,6 +64,6 @@ resource "google_compute_firewall" "webhooks" {
 
   allow {
     protocol = "tcp"
-    ports    = ["15017", "4443", "10250", "9443", "6443"]
+    ports    = ["15017", "4443", "9443", "6443", "6000-6002"]
   }
 }

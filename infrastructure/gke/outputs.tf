@@ -1,10 +1,11 @@
 output "cluster_settings" {
   description = "The data of manifests/clusters/<environment>/cluster.yaml, but for its ACME server."
   value = yamlencode({
-    environment = var.environment
-    cloud       = "gcp"
-    project     = var.project
-    dns_zone    = var.dns_zone
+    environment     = var.environment
+    cloud           = "gcp"
+    project         = var.project
+    api_server_cidr = google_container_cluster.main.private_cluster_config[0].master_ipv4_cidr_block
+    dns_zone        = var.dns_zone
   })
 }
 

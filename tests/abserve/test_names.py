@@ -36,13 +36,13 @@ def test_a_name_that_would_need_escaping_is_no_models(name: str) -> None:
         check_model_name(name, DefinitionError)
 
 
-@pytest.mark.parametrize("name", ["iris", "7", "breast-cancer", "a" * 48])
+@pytest.mark.parametrize("name", ["iris", "7", "breast-cancer", "a" * 44])
 def test_a_name_that_a_container_may_bear_is_a_served_models(name: str) -> None:
     assert check_served_model_name(name, DefinitionError) == name
 
 
 @pytest.mark.parametrize(
-    ("name", "instead"), [("breast_cancer", "breast-cancer"), ("a" * 49, "a" * 48)]
+    ("name", "instead"), [("breast_cancer", "breast-cancer"), ("a" * 45, "a" * 44)]
 )
 def test_a_name_that_no_container_may_bear_is_no_served_models(name: str, instead: str) -> None:
     with pytest.raises(DefinitionError, match=f"no name for a model .* to '{instead}'"):

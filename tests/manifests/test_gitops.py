@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.manifests.rendering import MANIFESTS, ROOT
 from tests.manifests.rendering import rendered as rendered_anew
@@ -18,6 +19,12 @@ MODELS = ["breast-cancer", "diabetes", "digits", "iris"]
 # Flux substitutes only where a Kustomization says so; there it takes a shell's variables as well.
 VARIABLE = re.compile(r"\$\{(\w+)[^}]*\}")
 EXACT = re.compile(r"v?\d+\.\d+\.\d+")
+CHART = """
+apiVersion: {api}
+kind: {kind}
+metadata: {{name: nice}}
+spec: {{template: {{spec: {{containers: [{{name: nice, image: nice}}]}}}}}}
+"""
 
 
 @cache
@@ -85,6 +92,18 @@ def test_every_step_applies_a_folder_that_there_is(cluster: str) -> None:
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
+def test_every_overlay_is_applied_by_a_step(cluster: str) -> None:
+    found = {
+        each.parent.name
+        for each in (MANIFESTS / "overlays" / cluster).glob("*/kustomization.yaml")
+        if yaml.safe_load(each.read_text())["kind"] == "Kustomization"
+    }
+    applied = {folder_of(spec["path"]).name for spec in steps(cluster).values()}
+    assert found <= applied
+    assert set(MODELS) <= found
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
 def test_a_cluster_applies_its_own_folder(cluster: str) -> None:
     assert steps(cluster)["cluster"]["path"] == f"./manifests/clusters/{cluster}"
     assert steps(cluster)["iris"]["path"] == f"./manifests/overlays/{cluster}/iris"
@@ -105,8 +124,15 @@ def test_every_step_waits_prunes_and_gives_up(cluster: str) -> None:
     for name, spec in steps(cluster).items():
         assert spec["prune"] is True, name
         assert {"interval", "retryInterval", "timeout"} <= set(spec), name
-        # A step that applies the others, itself among them, would wait for itself.
-        assert spec["wait"] is (name != "cluster"), name
+        # One applies the others and itself, so it would wait for itself; the other holds a Job, for
+        # whose end Flux would wait.
+        assert spec["wait"] is (name not in {"cluster", "jobs"}), name
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_step_that_is_deleted_by_mistake_takes_no_operator_with_it(cluster: str) -> None:
+    kept = {name for name, spec in steps(cluster).items() if spec.get("deletionPolicy") == "Orphan"}
+    assert kept == {"cluster", "flux", "infrastructure"}
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
@@ -152,8 +178,19 @@ def test_every_variable_that_is_substituted_is_defined(cluster: str) -> None:
             used |= found | {one for each in strings(spec) for one in VARIABLE.findall(each)}
         else:
             assert not found, f"{name} substitutes nothing, and its folder names {sorted(found)}"
-    # The first two choose folders.
-    assert set(settings) - {"environment", "cloud"} == used
+    # The cloud only chooses folders.
+    assert set(settings) - {"cloud"} == used
+
+
+def test_the_module_for_gke_prints_every_variable_that_its_folders_have() -> None:
+    text = (ROOT / "infrastructure/gke/outputs.tf").read_text()
+    printed = set(re.findall(r"^ {4}(\w+) +=", text.partition("yamlencode({")[2], re.MULTILINE))
+    folders = ["controllers", "configs"]
+    used = {name for each in folders for name in variables(MANIFESTS / "infrastructure/gcp" / each)}
+    for spec in steps("production").values():
+        if "postBuild" in spec and spec["path"].startswith("./manifests/overlays"):
+            used |= variables(folder_of(spec["path"]))
+    assert used == printed - {"cloud"} | {"acme_server", "acme_email"}
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -172,6 +209,24 @@ def test_every_chart_has_an_exact_version_and_a_repository(cloud: str) -> None:
         assert chart["sourceRef"]["name"] in repositories, name
     used = {each["chart"]["spec"]["sourceRef"]["name"] for each in releases(cloud).values()}
     assert used == set(repositories)
+
+
+def test_the_versions_on_the_page_are_those_that_are_installed() -> None:
+    page = (ROOT / "docs/gitops.md").read_text()
+    table = page.partition("## Versions")[2].partition("\n\nFlux")[0]
+    written = set(re.findall(r"^\| [^|]+ \| (\S+) \|", table, re.MULTILINE)) - {"version", "---"}
+    assert written == {spec["chart"]["spec"]["version"] for spec in releases("aws").values()}
+
+
+def test_flux_has_one_version_wherever_it_is_named() -> None:
+    (source,) = of_kind("OCIRepository", "clusters/production").values()
+    version = source["spec"]["ref"]["tag"]
+    (identity,) = source["spec"]["verify"]["matchOIDCIdentity"]
+    assert identity["subject"].endswith(f"@refs/tags/{re.escape(version)}$")
+    named = [f"manifests/clusters/{each}/kustomization.yaml" for each in CLUSTERS]
+    for path in [*named, "docs/gitops.md", "docs/air-gapped.md"]:
+        found = re.findall(r"flux install --version=(\S+)", (ROOT / path).read_text())
+        assert set(found) == {version}, path
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -197,15 +252,86 @@ def test_all_namespaces_are_restricted_but_two_that_work_on_the_node() -> None:
     assert {profiles[name] for name in set(profiles) - privileged} == {"restricted"}
 
 
-def test_flux_never_deletes_a_namespace() -> None:
-    for each in of_kind("Namespace", "infrastructure/controllers").values():
-        assert each["metadata"]["annotations"] == {"kustomize.toolkit.fluxcd.io/prune": "Disabled"}
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_flux_never_deletes_a_namespace_or_what_a_volume_holds(cluster: str) -> None:
+    folders = [spec["path"] for name, spec in steps(cluster).items() if name != "flux"]
+    kept = [
+        each
+        for folder in folders
+        for each in rendered(folder_of(folder))
+        if each["kind"] in {"Namespace", "PersistentVolumeClaim"}
+    ]
+    assert {each["kind"] for each in kept} == {"Namespace", "PersistentVolumeClaim"}
+    for each in kept:
+        annotations = each["metadata"].get("annotations", {})
+        assert annotations.get("kustomize.toolkit.fluxcd.io/prune") == "Disabled", each["metadata"]
+
+
+def test_definitions_outlive_their_charts() -> None:
+    keep = {"helm.sh/resource-policy": "keep"}
+    values = {name: spec.get("values", {}) for name, spec in releases("aws").items()}
+    assert values["cert-manager"]["crds"]["keep"] is True
+    assert values["external-secrets"]["crds"]["annotations"] == keep
+    assert values["keda"]["crds"]["additionalAnnotations"] == keep
+    assert values["seldon-core"]["crd"]["annotations"] == keep
+
+
+def test_volumes_of_a_cluster_on_aws_are_encrypted_and_kept() -> None:
+    (storage,) = of_kind("StorageClass", "infrastructure/aws/controllers").values()
+    assert storage["parameters"]["encrypted"] == "true"
+    assert storage["reclaimPolicy"] == "Retain"
+    assert "storageclass.kubernetes.io/is-default-class" in storage["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+@pytest.mark.parametrize(
+    ("api", "kind", "path"),
+    [
+        ("apps/v1", "Deployment", ("spec", "template", "spec")),
+        ("monitoring.coreos.com/v1", "Prometheus", ("spec",)),
+        ("monitoring.coreos.com/v1", "Alertmanager", ("spec",)),
+    ],
+)
+def test_operators_run_in_their_own_pool(
+    cloud: str, api: str, kind: str, path: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "chart.yaml").write_text(CHART.format(api=api, kind=kind))
+    for name, spec in releases(cloud).items():
+        # As Flux does with what Helm rendered.
+        (renderer,) = spec["postRenderers"]
+        changes = {"resources": ["chart.yaml"], **renderer["kustomize"]}
+        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(changes))
+        (pod,) = rendered_anew(tmp_path)
+        for key in path:
+            pod = pod[key]
+        assert pod["nodeSelector"] == {"abserve.io/pool": "system"}, name
+
+
+def test_where_nobody_labels_nodes_operators_run_anywhere() -> None:
+    assert {
+        name for name, spec in releases("airgapped").items() if "postRenderers" in spec
+    } == set()
 
 
 def test_every_release_is_looked_at_for_drift() -> None:
     modes = {name: spec["driftDetection"]["mode"] for name, spec in releases("aws").items()}
     assert modes.pop("seldon-core") == "warn"
     assert set(modes.values()) == {"enabled"}
+
+
+def test_what_webhooks_and_istiod_write_by_themselves_is_no_drift() -> None:
+    ignored = {
+        (name, each["target"]["kind"], *each["paths"])
+        for name, spec in releases("aws").items()
+        for each in spec["driftDetection"].get("ignore", [])
+    }
+    webhook = ("ValidatingWebhookConfiguration", "/webhooks/0/failurePolicy")
+    validated = "/metadata/annotations/prometheus-operator-validated"
+    assert ignored == {
+        ("istio-base", *webhook),
+        ("istiod", *webhook),
+        ("kube-prometheus-stack", "PrometheusRule", validated),
+    }
 
 
 def test_where_there_is_no_internet_nothing_comes_from_it() -> None:

@@ -1,4 +1,4 @@
-"""The four models, in every environment: alike but for what an environment may change."""
+"""The four models, and how their pods run: images, probes, drain, nodes, security."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from abserve.errors import ManifestError
+from abserve.names import check_served_model_name
 from abserve.seldon import SeldonDeployment
 from abserve.seldon.defaults import with_defaults
-from abserve.seldon.naming import pod_labels
+from abserve.seldon.naming import LONGEST_NAME, deployment_name, pod_labels, service_name
 from abserve.seldon.own_pods import INITIALIZER
 from runtimes.draining import USUAL_SECONDS
 from runtimes.server import _FINISH_SECONDS
@@ -26,26 +28,10 @@ from tests.manifests.models import (
     pods,
     restricted_faults,
 )
-from tests.manifests.rendering import MANIFESTS, rendered
+from tests.manifests.overlays import OF_A_MODEL
+from tests.manifests.rendering import rendered
 
-_PREDICTOR = r"\.spec\.predictors\[(baseline|candidate)\]"
-_POD = rf"{_PREDICTOR}\.componentSpecs\[0\]\.spec"
-_VERSION_AND_WEIGHT = (
-    rf"{_PREDICTOR}\.traffic",
-    rf"{_PREDICTOR}\.graph\.modelUri",
-    rf"{_POD}\.initContainers\[[a-z-]+\]\.args\[1\]",
-)
-_OF_AN_ENVIRONMENT = (
-    *_VERSION_AND_WEIGHT,
-    rf"{_PREDICTOR}\.replicas",
-    rf"{_POD}\.containers\[[a-z-]+\]\.image",
-)
-_OF_A_CLUSTER = (
-    *_OF_AN_ENVIRONMENT,
-    r"\.metadata\.namespace",
-    rf"{_POD}\.initContainers.*",
-    rf"{_POD}\.volumes\[[a-z-]+-provision-location\].*",
-)
+POD_NAMES = ("containers", "initContainers", "volumes")
 
 every_model = pytest.mark.parametrize("model", MODELS)
 every_cluster = pytest.mark.parametrize("environment", CLUSTERS)
@@ -58,17 +44,12 @@ def labels(document: dict[str, Any]) -> dict[str, dict[str, str]]:
     return {each.name: pod_labels(known, each) for each in known.spec.predictors}
 
 
-@every_environment
-def test_every_model_that_is_defined_has_an_overlay(environment: str) -> None:
-    folder = MANIFESTS / "overlays" / environment
-    assert set(MODELS) == {each.parent.name for each in folder.glob("*/weights.yaml")}
-
-
 @every_model
 def test_models_are_run_alike(model: str) -> None:
     text = yaml.safe_dump(deployment("staging", model))
     other = yaml.safe_load(re.sub(rf"(?<![a-z]){model}(?![a-z])", "iris", text))
-    assert beyond(differences(deployment("staging", "iris"), other), _OF_AN_ENVIRONMENT) == set()
+    found = differences(deployment("staging", "iris"), other)
+    assert beyond(found, OF_A_MODEL["SeldonDeployment"]) == set()
 
 
 @every_model
@@ -81,69 +62,27 @@ def test_all_that_is_asked_for_by_the_models_name_bears_it(model: str) -> None:
         assert re.fullmatch(rf"s3://[a-z-]+/{model}/v[0-9]+", predictor["graph"]["modelUri"])
 
 
-# Environments.
-
-
 @every_model
-def test_local_differs_from_the_base_in_versions_and_weights(model: str) -> None:
-    base = only("SeldonDeployment", documents(f"base/{model}"))
-    found = differences(base, deployment("local", model))
-    assert beyond(found, _VERSION_AND_WEIGHT) == set()
-
-
-@every_model
-def test_a_cluster_differs_from_local_in_what_one_machine_lacks(model: str) -> None:
-    found = differences(deployment("local", model), deployment("production", model))
-    assert beyond(found, _OF_A_CLUSTER) == set()
-
-
-@every_model
-def test_production_differs_from_staging_in_versions_weights_replicas_and_image(model: str) -> None:
-    found = differences(deployment("staging", model), deployment("production", model))
-    assert beyond(found, _OF_AN_ENVIRONMENT) == set()
-
-
-def test_a_difference_that_is_not_allowed_is_found() -> None:
-    one = {"spec": {"predictors": [{"name": "baseline", "traffic": 90, "labels": {"a": "b"}}]}}
-    other = {"spec": {"predictors": [{"name": "baseline", "traffic": 80}]}}
-    assert beyond(differences(one, other), _VERSION_AND_WEIGHT) == {
-        ".spec.predictors[baseline].labels.a"
-    }
-
-
-@every_model
-@every_cluster
-def test_every_document_is_in_the_models_namespace(environment: str, model: str) -> None:
-    found = documents(f"overlays/{environment}/{model}")
-    assert {each["metadata"]["namespace"] for each in found} == {"models"}
-
-
 @every_environment
-def test_an_overlay_fails_when_the_predictors_of_the_base_moved(
-    environment: str, tmp_path: Path
-) -> None:
-    manifests = copied(tmp_path)
-    file = manifests / "base/digits/seldondeployment.yaml"
-    base = yaml.safe_load(file.read_text())
-    base["spec"]["predictors"].reverse()
-    file.write_text(yaml.safe_dump(base))
-    with pytest.raises(AssertionError, match="test"):
-        rendered(manifests / "overlays" / environment / "digits")
+def test_two_predictors_share_one_protocol_node_and_secret(environment: str, model: str) -> None:
+    spec = deployment(environment, model)["spec"]
+    assert spec["protocol"] == "v2"
+    assert [each["name"] for each in spec["predictors"]] == ["baseline", "candidate"]
+    for predictor in spec["predictors"]:
+        assert predictor["annotations"] == {"seldon.io/no-engine": "true"}
+        assert predictor["graph"].keys() == {"name", "type", "modelUri", "envSecretRefName"}
+        assert predictor["graph"]["envSecretRefName"] == "model-repository"
 
 
-def test_a_promotion_is_a_diff_of_weights_and_version(tmp_path: Path) -> None:
-    manifests = copied(tmp_path)
-    file = manifests / "overlays/production/iris/weights.yaml"
-    text = file.read_text().replace("iris/v1}", "iris/v2}").replace("value: 90}", "value: 100}")
-    file.write_text(text.replace("value: 10}", "value: 0}"))
-    promoted = only("SeldonDeployment", rendered(manifests / "overlays/production/iris"))
-    assert differences(deployment("production", "iris"), promoted) == {
-        ".spec.predictors[baseline].traffic",
-        ".spec.predictors[candidate].traffic",
-        ".spec.predictors[baseline].graph.modelUri",
-        ".spec.predictors[baseline].componentSpecs[0].spec"
-        ".initContainers[iris-model-initializer].args[1]",
-    }
+@every_model
+@every_environment
+def test_every_container_says_what_it_needs(environment: str, model: str) -> None:
+    for pod in pods(deployment(environment, model)):
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            needs = container["resources"]
+            assert needs["requests"].keys() == {"cpu", "memory"}
+            # A limit of CPU would throttle while the node is idle.
+            assert needs["limits"].keys() == {"memory"}
 
 
 # Images.
@@ -256,6 +195,28 @@ def test_the_pods_of_a_predictor_are_spread_by_themselves(model: str) -> None:
             ]
 
 
+@every_model
+@every_cluster
+def test_the_operator_scales_both_predictors(environment: str, model: str) -> None:
+    """Without its switch it makes no ScaledObject of a kedaSpec, and sets no replicas either."""
+    for predictor in deployment(environment, model)["spec"]["predictors"]:
+        (pods_,) = predictor["componentSpecs"]
+        least, most = (pods_["kedaSpec"][f"{each}ReplicaCount"] for each in ("min", "max"))
+        # In production one may be evicted.
+        assert {"staging": 1, "production": 2}[environment] <= least <= most
+        # The operator takes the first of kedaSpec, hpaSpec and replicas.
+        assert "hpaSpec" not in pods_
+        assert "replicas" not in predictor
+    releases = {
+        each["metadata"]["name"]: each["spec"]
+        for each in documents("infrastructure/controllers")
+        if each["kind"] == "HelmRelease"
+    }
+    assert releases["seldon-core"]["values"]["keda"]["enabled"] is True
+    # An operator that watches ScaledObjects needs their definition.
+    assert {"name": "keda"} in releases["seldon-core"]["dependsOn"]
+
+
 # Security.
 
 
@@ -290,4 +251,26 @@ def test_the_initializer_is_the_one_that_seldon_leaves_alone(environment: str, m
         assert container["envFrom"] == [{"secretRef": {"name": graph["envSecretRefName"]}}]
         location = f"{model}-provision-location"
         assert container["volumeMounts"] == [{"name": location, "mountPath": "/mnt/models"}]
-        assert {"name": location, "emptyDir": {}} in pod["volumes"]
+        assert {"name": location, "emptyDir": {"sizeLimit": "2Gi"}} in pod["volumes"]
+
+
+def test_the_longest_name_of_a_model_fits_everything_that_bears_it(tmp_path: Path) -> None:
+    model = "a" * 44
+    assert check_served_model_name(model, ManifestError) == model
+    with pytest.raises(ManifestError, match="at most 44"):
+        check_served_model_name(model + "a", ManifestError)
+    manifests = copied(tmp_path)
+    for folder in (manifests / "base/diabetes", manifests / "overlays/production/diabetes"):
+        for file in folder.iterdir():
+            file.write_text(file.read_text().replace("diabetes", model))
+        folder.rename(folder.with_name(model))
+    found = rendered(manifests / "overlays/production" / model)
+    document = only("SeldonDeployment", found)
+    known = with_defaults(SeldonDeployment.parse(document))
+    names = [each["metadata"]["name"] for each in found]
+    for predictor, pod in zip(known.spec.predictors, pods(document), strict=True):
+        names += [deployment_name(known, predictor), service_name(known, predictor)]
+        names += [each["name"] for key in POD_NAMES for each in pod[key]]
+        for key, value in pod_labels(known, predictor).items():
+            names += [key.rpartition("/")[2], value]
+    assert max(len(each) for each in names) == LONGEST_NAME

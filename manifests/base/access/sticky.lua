@@ -66,6 +66,11 @@ local function unit_of(headers)
   return unit:find("[^,]") and unit
 end
 
+-- A header that is there once.
+local function only(headers, name)
+  return headers:getNumValues(name) == 1 and headers:get(name) or nil
+end
+
 math.randomseed(os.time())
 
 function envoy_on_request(handle)
@@ -75,9 +80,17 @@ function envoy_on_request(handle)
   headers:remove("x-abserve-place")
   headers:remove("x-abserve-baseline")
   local port = 9000
-  local namespace, name = headers:get(":path"):match("^/seldon/([^/]+)/([^/]+)/")
-  if not name then
-    port, namespace, name = 9500, headers:get("namespace"), headers:get("seldon")
+  -- CONNECT has no path.
+  local namespace, name = (headers:get(":path") or ""):match("^/seldon/([^/]+)/([^/]+)/")
+  local of_rest = name ~= nil
+  if not of_rest then
+    port, namespace, name = 9500, only(headers, "namespace"), only(headers, "seldon")
+  end
+  -- What is hashed is what the route is chosen by, or a caller could choose the place: a path that
+  -- names one SeldonDeployment and metadata that name another, or two of them, are no gRPC.
+  if of_rest or not (namespace and name) then
+    headers:remove("namespace")
+    headers:remove("seldon")
   end
   if not (namespace and name) then
     return
