@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-APP = "/opt/abserve/app/"
+APP = "/app/"
 
 # Runs the module named first, as if what is not locked were not installed.
 WITHOUT = """

@@ -57,17 +57,27 @@ def test_an_image_runs_as_the_operators_user(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_installed_in_what_is_shipped(target: str) -> None:
-    assert inherited(target, "RUN") == []
-    assert inherited(target, "COPY") == [f"--from=build-{target} /opt/abserve /opt/abserve"]
+    copied = [f"--from=build-{target} {folder} {folder}" for folder in ("/opt/abserve", "/app")]
+    assert inherited(target, "COPY") == copied
+    # The one command that a shipped image has run takes away what could install anything.
+    (run,) = inherited(target, "RUN")
+    uninstall, ensurepip, lent_rights = run.split(" && ")
+    assert uninstall.startswith("pip uninstall ")
+    assert uninstall.split()[-4:] == ["setuptools", "wheel", "packaging", "pip"]
+    python = ".".join(sbom.read_base((ROOT / "Dockerfile").read_text()).python.split(".")[:2])
+    assert ensurepip.strip() == f"rm -r /usr/local/lib/python{python}/ensurepip"
+    assert lent_rights.strip() == "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_packages_are_wheels_with_checksums_from_the_lock(target: str) -> None:
-    installs = [run for run in inherited(f"build-{target}", "RUN") if "pip" in shlex.split(run)]
-    assert len(installs) == 1
-    words = shlex.split(installs[0])
+    environment, *_ = inherited(f"build-{target}", "RUN")
+    _, install, tests = environment.split(" && ")
+    words = shlex.split(install)
+    assert words[0] == "pip"
     assert {"--only-binary=:all:", "--no-deps", "--require-hashes"} <= set(words)
     assert words[words.index("--requirement") + 1 :] == [f"requirements-{target}.lock"]
+    assert shlex.split(tests)[:6] == ["find", "/opt/abserve/lib", "-type", "d", "-name", "tests"]
 
 
 def test_nothing_comes_from_a_package_manager_of_the_system() -> None:

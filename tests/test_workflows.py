@@ -37,6 +37,18 @@ def test_actionlint_finds_nothing() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+def test_zizmor_finds_no_hole() -> None:
+    zizmor = Path(sys.executable).with_name("zizmor")
+    done = subprocess.run(
+        [zizmor, "--offline", "--quiet", "--no-progress", ".github"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_read_by_its_shell(script: Path) -> None:
     shell = script.read_text().splitlines()[0].removeprefix("#!").removeprefix("/usr/bin/env ")
@@ -74,6 +86,13 @@ def test_a_workflow_may_read_and_its_jobs_say_what_more(workflow: str) -> None:
     assert "concurrency" in WORKFLOWS[workflow]
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_a_step_fails_with_any_command_of_a_pipe(workflow: str) -> None:
+    # GitHub's own default has no pipefail; `bash`, said by name, has.
+    assert WORKFLOWS[workflow]["defaults"] == {"run": {"shell": "bash"}}
+    assert [step for step in STEPS if "shell" in step.values[0]] == []
+
+
 def test_only_what_publishes_or_deploys_may_write() -> None:
     writing = {
         (workflow, name): {
@@ -109,6 +128,36 @@ def test_ci_tests_both_pythons_with_the_commands_of_the_makefile() -> None:
     assert (ROOT / ".ci/run").read_text().endswith("\nmake test\n")
 
 
+@pytest.mark.parametrize(
+    ("happened", "trains"),
+    [
+        ({"ref_type": "tag"}, True),
+        ({"event_name": "workflow_dispatch"}, True),
+        ({"message": "Widen the bounds of iris [train]"}, True),
+        ({"message": "Train iris"}, False),
+        ({"ref_type": "tag", "repository_owner": "somebody"}, False),
+    ],
+)
+def test_a_tag_a_word_or_a_hand_trains_and_a_fork_does_not(
+    happened: dict[str, str], trains: bool
+) -> None:
+    github = {
+        "event_name": "push",
+        "ref_type": "branch",
+        "repository_owner": "abserve",
+        "message": "",
+        **happened,
+    }
+    condition = WORKFLOWS["train"]["jobs"]["train"]["if"]
+    for name in ("event_name", "ref_type", "repository_owner"):
+        condition = condition.replace(f"github.{name}", repr(github[name]))
+    condition = condition.replace("github.event.head_commit.message", repr(github["message"]))
+    condition = condition.replace("&&", "and").replace("||", "or")
+    assert "github" not in condition
+    found = eval(condition, {"contains": lambda text, part: part in text})
+    assert found is trains
+
+
 def test_every_image_is_built_scanned_and_published() -> None:
     stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     targets = {each for each in stages if f"build-{each}" in stages}
@@ -128,6 +177,24 @@ def test_a_deployment_changes_the_digests_of_an_environment_and_nothing_else(
     for image in before["images"]:
         image["digest"] = digests[image["name"].removeprefix("abserve/")]
     assert after == before
+
+
+def test_kind_is_the_one_that_its_node_was_released_with() -> None:
+    script = (ROOT / "scripts/kind_e2e.sh").read_text()
+    node = re.search(r"^node=kindest/node:(v[\d.]+)@sha256:[0-9a-f]{64}$", script, re.MULTILINE)
+    (kind,) = [
+        step["with"]
+        for step in WORKFLOWS["e2e"]["jobs"]["kind"]["steps"]
+        if step.get("uses", "").startswith("helm/kind-action@")
+    ]
+    assert node is not None
+    assert (kind["version"], kind["kubectl_version"]) == ("v0.31.0", node[1])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_that_github_runs_can_be_executed(script: Path) -> None:
+    called = any(f"scripts/{script.name}" in file.read_text() for file in FILES)
+    assert not called or script.stat().st_mode & 0o111
 
 
 def test_an_image_that_was_not_published_is_not_deployed() -> None:
