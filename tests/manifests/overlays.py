@@ -59,6 +59,9 @@ _OF_A_CLUSTER: Allowed = {
         rf"{_POD}\.spec\.initContainers.*",
         rf"{_POD}\.spec\.nodeSelector\.abserve\.io/pool",
         rf"{_POD}\.spec\.volumes\[[a-z-]+-provision-location\].*",
+        rf"{_POD}\.spec\.containers\[[a-z-]+\]\.env\[ABSERVE_PUBLIC_KEY\].*",
+        rf"{_POD}\.spec\.containers\[[a-z-]+\]\.volumeMounts\[signing-keys\].*",
+        rf"{_POD}\.spec\.volumes\[signing-keys\].*",
     ),
     "ConfigMap": (r"\.metadata\.namespace",),
 }

@@ -258,7 +258,8 @@ def test_only_the_settings_differ_between_environments() -> None:
     staging, production = (MANIFESTS / f"overlays/{each}/access" for each in ENVIRONMENTS)
     texts = [(each / "kustomization.yaml").read_text() for each in (staging, production)]
     assert texts[0].replace("staging", "production") == texts[1]
-    assert {each.name for each in staging.iterdir()} == {"kustomization.yaml", "settings.env"}
+    files = {"kustomization.yaml", "public.pem", "settings.env"}
+    assert {each.name for each in staging.iterdir()} == files
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_a_setting_that_is_missing_is_named(setting: str, tmp_path: Path) -> Non
 
 
 def test_the_settings_themselves_are_not_applied(access: Documents) -> None:
-    assert set(of_kind(access, "ConfigMap")) == {"abserve-gateway"}
+    assert set(of_kind(access, "ConfigMap")) == {"abserve-gateway", "signing-keys"}
 
 
 def test_flux_finds_nothing_to_fill_in_but_what_it_should(access: Documents) -> None:

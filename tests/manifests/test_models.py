@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from abserve.errors import ManifestError
+from abserve.keys import read_public_keys
 from abserve.names import check_served_model_name
 from abserve.seldon import SeldonDeployment
 from abserve.seldon.defaults import with_defaults
@@ -29,7 +30,7 @@ from tests.manifests.models import (
     restricted_faults,
 )
 from tests.manifests.overlays import OF_A_MODEL
-from tests.manifests.rendering import rendered
+from tests.manifests.rendering import MANIFESTS, rendered
 
 POD_NAMES = ("containers", "initContainers", "volumes")
 
@@ -141,10 +142,37 @@ def test_a_pod_has_time_to_drain(model: str) -> None:
 def test_the_folders_that_the_server_writes_to_are_mounted(model: str) -> None:
     for pod in pods(deployment("production", model)):
         (container,) = pod["containers"]
-        mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        mounts = container["volumeMounts"]
+        mounted = {each["mountPath"]: each["name"] for each in mounts if not each.get("readOnly")}
         # The image runs in /tmp, and MLServer writes its metrics to .metrics where it runs.
         assert mounted == {"/tmp": "tmp", "/tmp/.metrics": "metrics"}
-        assert set(mounted.values()) <= {each["name"] for each in pod["volumes"]}
+        assert {each["name"] for each in mounts} <= {each["name"] for each in pod["volumes"]}
+
+
+# What may be loaded.
+
+
+@every_model
+@every_cluster
+def test_a_replica_loads_only_what_was_signed_with_a_key_in_git(
+    environment: str, model: str
+) -> None:
+    keys = next(
+        each
+        for each in documents(f"overlays/{environment}/access")
+        if (each["kind"], each["metadata"]["name"]) == ("ConfigMap", "signing-keys")
+    )
+    folder = MANIFESTS / "overlays" / environment / "access"
+    assert keys["data"] == {"public.pem": (folder / "public.pem").read_text()}
+    assert len(read_public_keys(folder / "public.pem")) == 1
+    for pod in pods(deployment(environment, model)):
+        (container,) = pod["containers"]
+        (variable,) = [e for e in container["env"] if e["name"] == "ABSERVE_PUBLIC_KEY"]
+        (mount,) = [e for e in container["volumeMounts"] if e["name"] == "signing-keys"]
+        (volume,) = [e for e in pod["volumes"] if e["name"] == "signing-keys"]
+        assert variable["value"] == f"{mount['mountPath']}/public.pem"
+        assert volume["configMap"] == {"name": keys["metadata"]["name"]}
+        assert keys["metadata"]["namespace"] == "models"
 
 
 # Where pods run, and how many may go.
