@@ -118,7 +118,8 @@ class LocalCluster:
         return str(self.status(name)["gateway"])
 
     def processes(self) -> list[dict[str, Any]]:
-        recorded: list[dict[str, Any]] = json.loads((self.home / "processes.json").read_text())
+        record = self.home / "processes.json"
+        recorded: list[dict[str, Any]] = json.loads(record.read_text()) if record.exists() else []
         return recorded
 
     def pid_of(self, part: str) -> int:

@@ -42,6 +42,7 @@ def test_stdout_is_json_alone_where_it_is_asked_for(abserve: Run) -> None:
         assert [claim["metric"] for claim in outcome["claims"]] == [
             "accuracy",
             "error_rate",
+            "rejection_rate",
             "latency",
             "prediction_drift",
         ]
