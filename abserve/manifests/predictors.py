@@ -6,12 +6,15 @@ their versions.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-from abserve.seldon import INITIALIZER, Fault, Predictor, SeldonDeployment, SeldonPodSpec
-
-# Triggers of KEDA that look at the pods they scale, and at no others.
-_OWN_PODS = ("cpu", "memory")
+from abserve.seldon import (
+    INITIALIZER,
+    Fault,
+    Predictor,
+    SeldonDeployment,
+    SeldonPodSpec,
+    scaled_by_its_own_load,
+)
 
 
 def predictor_faults(deployment: SeldonDeployment) -> Iterator[tuple[str, Fault]]:
@@ -83,7 +86,7 @@ def _scaled_unlike(deployment: SeldonDeployment) -> Iterator[Fault]:
             yield _unlike(f"{field}.replicas", f"found {here}, expected {there} as", first)
         for position, pod in enumerate(predictor.component_specs):
             path = f"{field}.componentSpecs[{position}]"
-            alone = _looks_at_its_own(pod)
+            alone = scaled_by_its_own_load(pod)
             if alone:
                 yield Fault(
                     f"{path}.{alone}",
@@ -112,14 +115,6 @@ def _differing(one: SeldonPodSpec, other: SeldonPodSpec) -> list[str]:
     """Return the fields of kedaSpec in which two pods differ."""
     here, there = (each.model_dump(by_alias=True)["kedaSpec"] or {} for each in (one, other))
     return [key for key in {**here, **there} if here.get(key) != there.get(key)]
-
-
-def _looks_at_its_own(pod: SeldonPodSpec) -> str:
-    """Return the field that scales pods by their own load; empty if none does."""
-    if pod.hpa_spec is not None:
-        return "hpaSpec"
-    triggers: tuple[Any, ...] = tuple(pod.keda_spec.triggers) if pod.keda_spec else ()
-    return "kedaSpec" if any(each.get("type") in _OWN_PODS for each in triggers) else ""
 
 
 def _replicas(deployment: SeldonDeployment, predictor: Predictor) -> str:

@@ -56,7 +56,7 @@ from abserve.seldon.resource import (
     SeldonPodSpec,
 )
 from abserve.seldon.routing import place_of, retries, unit_header
-from abserve.seldon.scaling import check_scaled_together
+from abserve.seldon.scaling import check_scaled_together, scaled_by_its_own_load
 from abserve.seldon.status import PredictorState, as_time, build_status, state_of
 from abserve.seldon.support import supported
 
@@ -100,6 +100,7 @@ __all__ = [
     "resolve_environment",
     "retries",
     "roles",
+    "scaled_by_its_own_load",
     "service_name",
     "shift_all",
     "state_of",

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from abserve.errors import KubernetesError, ManifestError
@@ -51,9 +53,18 @@ def test_what_is_no_version_of_the_model_is_refused(uri: str, model: str) -> Non
         find_baseline(value, model)
 
 
-def test_a_baseline_that_is_scaled_by_its_own_load_leaves_none() -> None:
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        pytest.param({"hpaSpec": {"maxReplicas": 5}}, id="hpa"),
+        pytest.param(
+            {"kedaSpec": {"triggers": [{"type": "cpu", "metadata": {"value": "70"}}]}}, id="keda"
+        ),
+    ],
+)
+def test_a_baseline_that_is_scaled_by_its_own_load_leaves_none(scaling: dict[str, Any]) -> None:
     value = document(predictor("baseline", "v1", traffic=100))
-    value["spec"]["predictors"][0]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 5}
+    value["spec"]["predictors"][0]["componentSpecs"][0] |= scaling
     with pytest.raises(ManifestError, match="scale both by what they do together"):
         find_baseline(value, "iris")
 
