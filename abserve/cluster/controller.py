@@ -19,7 +19,7 @@ from abserve.cluster.api.kinds import (
 from abserve.cluster.api.store import Store
 from abserve.cluster.deployment import LocalDeployment
 from abserve.cluster.gateway import Gateway
-from abserve.cluster.home import Home
+from abserve.cluster.home import AGAIN_SECONDS, Home
 from abserve.cluster.pods import PodRegistry
 from abserve.cluster.processes import Processes
 from abserve.cluster.replica_set import ReplicaSet
@@ -27,8 +27,6 @@ from abserve.cluster.secrets import decoded, secret
 from abserve.cluster.state import State
 from abserve.errors import ClusterError
 from abserve.seldon import InvalidManifestError, Predictor, SeldonDeployment
-
-_AGAIN_SECONDS = 5.0
 
 
 class Controller:
@@ -124,7 +122,7 @@ class Controller:
                 return change(namespace)
             except ClusterError as error:
                 self._report(f"namespace {namespace}: {error}")
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(AGAIN_SECONDS)
 
     def _empty(self, namespace: str) -> None:
         for kind in (SELDON_DEPLOYMENT, SECRET, CONFIG_MAP, EVENT, LEASE):

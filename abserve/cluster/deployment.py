@@ -23,6 +23,7 @@ from abserve.cluster.api.kinds import SELDON_DEPLOYMENT
 from abserve.cluster.api.store import Document, Store
 from abserve.cluster.events import record_event
 from abserve.cluster.gateway import Gateway
+from abserve.cluster.home import AGAIN_SECONDS
 from abserve.cluster.replica import Replica
 from abserve.cluster.replica_set import ReplicaSet, digest
 from abserve.cluster.state import State
@@ -42,8 +43,6 @@ from abserve.seldon import (
     with_defaults,
 )
 from abserve.weights import Weights
-
-_AGAIN_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -200,7 +199,7 @@ class LocalDeployment:
         """Look again in a while, also if nothing changes until then."""
         if self._again is not None:
             self._again.cancel()
-        self._again = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.wake)
+        self._again = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.wake)
 
     async def _route(self) -> None:
         """Put what is routed in force."""

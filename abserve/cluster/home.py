@@ -36,6 +36,8 @@ from abserve.schema import Value
 # For the state with its journal, a copy of a version and the first lines of its logs. With less a
 # cluster ends in the middle of its start, and has no room to say why.
 _LEAST_FREE_BYTES = 16 * 1024 * 1024
+# What cannot be written, because a disk is full for example, is tried again after so long.
+AGAIN_SECONDS = 5.0
 
 
 class ProcessRecord(Value):

@@ -22,14 +22,13 @@ from typing import Any, Protocol
 
 import psutil
 
-from abserve.cluster.home import Home, ProcessRecord, cannot_write, record_of
+from abserve.cluster.home import AGAIN_SECONDS, Home, ProcessRecord, cannot_write, record_of
 from abserve.errors import ClusterError
 
 # Everything else of the caller's environment stays out: a pod on Kubernetes does not see it either.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
 
 _LOG_TAIL_BYTES = 16_384
-_WRITE_AGAIN_SECONDS = 5.0
 # The line that names the exception is the first that is not indented.
 _TRACEBACK = re.compile(
     r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE
@@ -129,9 +128,9 @@ class Processes:
             self._home.write_processes([*self._records.values(), *self._left])
         except ClusterError as error:
             # For the next cluster, if this one is killed: no reason to stop what serves.
-            _logger.warning("%s; it is tried again every %g s", error, _WRITE_AGAIN_SECONDS)
+            _logger.warning("%s; it is tried again every %g s", error, AGAIN_SECONDS)
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(_WRITE_AGAIN_SECONDS, self._write)
+            self._again = loop.call_later(AGAIN_SECONDS, self._write)
 
 
 class _Process(Protocol):

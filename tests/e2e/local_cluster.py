@@ -126,6 +126,16 @@ class LocalCluster:
         """Return the number of the recorded process whose name holds `part`."""
         return next(int(each["pid"]) for each in self.processes() if part in each["name"])
 
+    def break_candidate(self) -> None:
+        """Make the candidate of iris crash whenever it is started; return when that is known."""
+        for model in self.home.glob("pods/*candidate*/**/model.onnx"):
+            model.write_bytes(b"no model")
+        psutil.Process(self.pid_of("candidate")).kill()
+        wait_until(
+            lambda: self.get("iris")["status"]["state"] == "Failed",
+            lambda: self.get("iris")["status"],
+        )
+
 
 @contextmanager
 def running_cluster(home: Path, *arguments: str) -> Iterator[LocalCluster]:

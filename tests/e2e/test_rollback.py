@@ -4,7 +4,6 @@ import json
 import shutil
 from typing import Any
 
-import psutil
 import pytest
 
 from abserve.cli.traffic import Traffic
@@ -74,13 +73,7 @@ def test_a_candidate_that_dies_while_it_serves_is_taken_out(
     iris_cluster: LocalCluster, traffic: Traffic
 ) -> None:
     iris_cluster.must("abserve", "weights", "iris", "baseline=50", "candidate=50")
-    for model in iris_cluster.home.glob("pods/*candidate*/**/model.onnx"):
-        model.write_bytes(b"no model")
-    psutil.Process(iris_cluster.pid_of("candidate")).kill()
-    wait_until(
-        lambda: iris_cluster.get("iris")["status"]["state"] == "Failed",
-        lambda: iris_cluster.get("iris")["status"],
-    )
+    iris_cluster.break_candidate()
     assert split(iris_cluster) == [("baseline", 50), ("candidate", 50)]
     iris_cluster.must("abserve", "rollback", "iris")
     tally = traffic.send(200, lambda: None)

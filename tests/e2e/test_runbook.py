@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -19,7 +18,6 @@ from tests.e2e.local_cluster import (
     infer,
     iris,
     running_cluster,
-    wait_until,
 )
 from tests.e2e.on_call import on_call, remotes
 from tests.runbook import blocks
@@ -196,13 +194,7 @@ def test_a_candidate_that_crashes_is_found_and_gets_no_more_requests(
     iris_cluster: LocalCluster, tmp_path: Path
 ) -> None:
     iris_cluster.must("abserve", "weights", "iris", "baseline=50", "candidate=50")
-    for model in iris_cluster.home.glob("pods/*candidate*/**/model.onnx"):
-        model.write_bytes(b"no model")
-    psutil.Process(iris_cluster.pid_of("candidate")).kill()
-    wait_until(
-        lambda: iris_cluster.get("iris")["status"]["state"] == "Failed",
-        lambda: iris_cluster.get("iris")["status"],
-    )
+    iris_cluster.break_candidate()
     with on_call("bad-candidate", tmp_path, iris_cluster) as person:
         looked = person.types("abserve -n models status iris")
         assert "0/1" in looked

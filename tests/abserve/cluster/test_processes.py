@@ -334,7 +334,7 @@ async def test_what_nobody_took_over_is_stopped_by_its_name(
 async def test_a_record_that_cannot_be_written_is_written_later(
     starter: Starter, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abserve.cluster.processes._WRITE_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("abserve.cluster.processes.AGAIN_SECONDS", 0.01)
     in_the_way = home.folder / ".processes.json.new"
     in_the_way.mkdir()
     child = await starter.start(SLEEP)
